@@ -1,0 +1,1 @@
+"""Measurements: compile time on any machine, kernels on a GPU."""

@@ -1,0 +1,1 @@
+"""Example kernels: each file is a program that checks itself against PyTorch."""

@@ -1,0 +1,1 @@
+"""The compiler: from a Python function to Triton text (see ``pipeline``)."""

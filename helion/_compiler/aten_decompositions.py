@@ -1,0 +1,307 @@
+"""Our decompositions of ATen operators into what kernels are made of.
+
+Reductions of half precision are computed in float32 and rounded once, as torch does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import Callable
+
+import torch
+
+from .. import exc
+from .op_registry import active_tracer
+
+aten = torch.ops.aten
+OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}
+
+
+def decomposes(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a decomposition for operator overloads."""
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        for overload in overloads:
+            OWN_DECOMPOSITIONS[overload] = fn
+        return fn
+
+    return register
+
+
+def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    half = (torch.float16, torch.bfloat16)
+    return torch.float32 if dtype in half else dtype
+
+
+def _dims(x: torch.Tensor, dim: Any) -> list[int]:
+    if dim is None or (isinstance(dim, (list, tuple)) and not dim):
+        return list(range(x.dim()))
+    dims = list(dim) if isinstance(dim, (list, tuple)) else [dim]
+    return sorted(d % max(x.dim(), 1) for d in dims)
+
+
+def _count(x: torch.Tensor, dims: list[int]) -> Any:
+    """Return how many real elements a reduction covers."""
+    env: Any = active_tracer().env  # type: ignore[union-attr]
+    total: Any = 1
+    for d in dims:
+        total = total * env.true_length(x.shape[d])
+    return total
+
+
+def _each_dim(
+    reduce_one: Callable[[torch.Tensor, int], torch.Tensor],
+    x: torch.Tensor,
+    dims: list[int],
+    keepdim: bool,
+) -> torch.Tensor:
+    for d in reversed(dims):
+        x = reduce_one(x, d)
+    if keepdim:
+        for d in dims:
+            x = x.unsqueeze(d)
+    return x
+
+
+@decomposes(aten.sum.default)
+def sum_default(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
+    return aten.sum.dim_IntList(x, None, False, dtype=dtype)
+
+
+@decomposes(aten.sum.dim_IntList)
+def sum_dims(
+    x: torch.Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> torch.Tensor:
+    dims = _dims(x, dim)
+    integral = not (x.dtype.is_floating_point or x.dtype.is_complex)
+    result = dtype or (torch.int64 if integral else x.dtype)
+    compute = _compute_dtype(result)
+    if len(dims) == 1 and x.dtype == compute == result and not keepdim:
+        return NotImplemented
+    value = x.to(compute)
+    value = _each_dim(lambda v, d: aten.sum.dim_IntList(v, [d]), value, dims, keepdim)
+    return value.to(result)
+
+
+@decomposes(aten.mean.default)
+def mean_default(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
+    return aten.mean.dim(x, None, False, dtype=dtype)
+
+
+@decomposes(aten.mean.dim)
+def mean_dims(
+    x: torch.Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> torch.Tensor:
+    result = dtype or x.dtype
+    if not result.is_floating_point:
+        raise exc.TorchOpTracingError(
+            f"mean of {result} is not defined; convert to a float dtype first"
+        )
+    compute = _compute_dtype(result)
+    dims = _dims(x, dim)
+    total = aten.sum.dim_IntList(x.to(compute), dims, keepdim)
+    return (total / _count(x, dims)).to(result)
+
+
+@decomposes(aten.var.correction)
+def var(
+    x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
+) -> torch.Tensor:
+    return var_mean(x, dim, correction=correction, keepdim=keepdim)[0]
+
+
+@decomposes(aten.std.correction)
+def std(
+    x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
+) -> torch.Tensor:
+    compute = x.to(_compute_dtype(x.dtype))
+    return var(compute, dim, correction=correction, keepdim=keepdim).sqrt().to(x.dtype)
+
+
+@decomposes(aten.var_mean.correction)
+def var_mean(
+    x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two passes: the mean, then squared deviations from it."""
+    dims = _dims(x, dim)
+    value = x.to(_compute_dtype(x.dtype))
+    count = _count(x, dims)
+    mean = aten.sum.dim_IntList(value, dims, True) / count
+    centered = value - mean
+    squares = aten.sum.dim_IntList(centered * centered, dims, keepdim)
+    freedom = count - (1 if correction is None else correction)
+    if isinstance(freedom, (int, float)) and freedom <= 0:
+        freedom = 0.0
+    if not keepdim:
+        for d in reversed(dims):
+            mean = mean.squeeze(d)
+    return (squares / freedom).to(x.dtype), mean.to(x.dtype)
+
+
+@decomposes(aten._softmax.default, aten._safe_softmax.default)
+def softmax(x: torch.Tensor, dim: int, half_to_float: Any = False) -> torch.Tensor:
+    value = x.to(_compute_dtype(x.dtype))
+    shifted = value - aten.amax.default(value, [dim], True)
+    numerator = shifted.exp()
+    total = aten.sum.dim_IntList(numerator, [dim], True)
+    result = numerator / total
+    return result if half_to_float is True else result.to(x.dtype)
+
+
+@decomposes(aten._log_softmax.default)
+def log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
+    value = x.to(_compute_dtype(x.dtype))
+    shifted = value - aten.amax.default(value, [dim], True)
+    total = aten.sum.dim_IntList(shifted.exp(), [dim], True)
+    result = shifted - total.log()
+    return result if half_to_float else result.to(x.dtype)
+
+
+@decomposes(aten.logsumexp.default)
+def logsumexp(x: torch.Tensor, dim: Any, keepdim: bool = False) -> torch.Tensor:
+    dims = _dims(x, dim)
+    value = x.to(_compute_dtype(x.dtype))
+    peak = aten.amax.default(value, dims, True)
+    # An infinite peak would give inf - inf below.
+    peak = torch.where(peak.abs() == float("inf"), 0.0, peak)
+    total = aten.sum.dim_IntList((value - peak).exp(), dims, True)
+    result = (total.log() + peak).to(x.dtype)
+    if not keepdim:
+        for d in reversed(dims):
+            result = result.squeeze(d)
+    return result
+
+
+@decomposes(aten.amax.default)
+def amax(x: torch.Tensor, dim: Any = (), keepdim: bool = False) -> torch.Tensor:
+    return _extremum(aten.amax.default, x, dim, keepdim)
+
+
+@decomposes(aten.amin.default)
+def amin(x: torch.Tensor, dim: Any = (), keepdim: bool = False) -> torch.Tensor:
+    return _extremum(aten.amin.default, x, dim, keepdim)
+
+
+def _extremum(op: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
+    dims = _dims(x, dim)
+    if len(dims) == 1 and not keepdim:
+        return NotImplemented
+    return _each_dim(lambda v, d: op(v, [d]), x, dims, keepdim)
+
+
+@decomposes(aten.max.default)
+def max_all(x: torch.Tensor) -> torch.Tensor:
+    return aten.amax.default(x, [])
+
+
+@decomposes(aten.min.default)
+def min_all(x: torch.Tensor) -> torch.Tensor:
+    return aten.amin.default(x, [])
+
+
+@decomposes(aten.max.dim)
+def max_dim(
+    x: torch.Tensor, dim: int, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return aten.amax.default(x, [dim], keepdim), aten.argmax.default(x, dim, keepdim)
+
+
+@decomposes(aten.min.dim)
+def min_dim(
+    x: torch.Tensor, dim: int, keepdim: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return aten.amin.default(x, [dim], keepdim), aten.argmin.default(x, dim, keepdim)
+
+
+@decomposes(aten.argmax.default)
+def argmax(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
+    return _arg_extremum(aten.argmax.default, x, dim, keepdim)
+
+
+@decomposes(aten.argmin.default)
+def argmin(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
+    return _arg_extremum(aten.argmin.default, x, dim, keepdim)
+
+
+def _arg_extremum(op: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
+    if dim is None and x.dim() == 1:
+        dim = 0
+    if dim is None:
+        raise exc.MultipleReductionDims(
+            "argmax/argmin over several dims at once; reduce one dim at a time"
+        )
+    if not keepdim and isinstance(dim, int) and dim >= 0:
+        return NotImplemented
+    dim = dim % x.dim()
+    result = op(x, dim, False)
+    return result.unsqueeze(dim) if keepdim else result
+
+
+@decomposes(aten.prod.default)
+def prod_all(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
+    for d in reversed(range(x.dim())):
+        x = aten.prod.dim_int(x, d, False, dtype=dtype)
+    return x
+
+
+@decomposes(aten.prod.dim_int)
+def prod_dim(
+    x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: Any = None
+) -> torch.Tensor:
+    integral = not x.dtype.is_floating_point
+    result = dtype or (torch.int64 if integral else x.dtype)
+    compute = _compute_dtype(result)
+    if x.dtype == compute == result and not keepdim and dim >= 0:
+        return NotImplemented
+    dim = dim % x.dim()
+    value = aten.prod.dim_int(x.to(compute), dim, False)
+    return (value.unsqueeze(dim) if keepdim else value).to(result)
+
+
+@decomposes(aten.any.default, aten.any.dim, aten.any.dims)
+def any_(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
+    return aten.amax.default(_truth(x), _dims(x, dim), keepdim) != 0
+
+
+@decomposes(aten.all.default, aten.all.dim, aten.all.dims)
+def all_(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
+    return aten.amin.default(_truth(x), _dims(x, dim), keepdim) != 0
+
+
+def _truth(x: torch.Tensor) -> torch.Tensor:
+    return (x if x.dtype == torch.bool else x != 0).to(torch.int32)
+
+
+@decomposes(aten.matmul.default)
+def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Keep 2-D and batched products whole; broadcast a missing batch dim."""
+    if a.dim() == 2 and b.dim() == 2:
+        return aten.mm.default(a, b)
+    if a.dim() == 3 and b.dim() == 2:
+        b = b.unsqueeze(0).expand(a.shape[0], -1, -1)
+    if a.dim() == 2 and b.dim() == 3:
+        a = a.unsqueeze(0).expand(b.shape[0], -1, -1)
+    if a.dim() == 3 and b.dim() == 3:
+        return aten.bmm.default(a, b)
+    raise exc.ShapeMismatch(
+        f"matmul of {a.dim()}-D and {b.dim()}-D values; 2-D and 3-D ones can be used"
+    )
+
+
+_IN_PLACE: dict[str, Callable[..., torch.Tensor]] = {
+    "copy_": lambda x, y, *_: y,
+    "fill_": lambda x, y: torch.full_like(x, y),
+    "zero_": torch.zeros_like,
+}
+
+
+def in_place_source(func: Any) -> Callable[..., torch.Tensor]:
+    """Return the functional form of an in-place operator."""
+    name = func._schema.name.removeprefix("aten::")
+    if name in _IN_PLACE:
+        return _IN_PLACE[name]
+    packet = getattr(aten, name.removesuffix("_"), None)
+    overload = func._overloadname
+    if name.endswith("_") and packet is not None and overload in packet.overloads():
+        return getattr(packet, overload)
+    raise exc.BackendUnsupported(f"{func} changes a tensor in place")

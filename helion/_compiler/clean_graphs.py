@@ -1,0 +1,82 @@
+"""Removes dead nodes and repeated work from the device IR."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from torch import fx
+
+from .device_ir import CONTROL_FLOW
+from .device_ir import DeviceIR
+from .op_registry import Op
+
+
+def clean_graphs(ir: DeviceIR) -> DeviceIR:
+    """Merge equal nodes, then drop nodes that nothing uses."""
+    stored = _stored_tensors(ir)
+    for info in ir.graphs:
+        _merge_equal(info.graph, stored)
+        _drop_dead(info.graph)
+    return ir
+
+
+def is_effect(node: fx.Node) -> bool:
+    """Whether a node must stay even if nothing uses its result."""
+    if node.op != "call_function":
+        return True
+    if node.target in CONTROL_FLOW:
+        return True
+    return isinstance(node.target, Op) and node.target.flags.impure
+
+
+def _drop_dead(graph: fx.Graph) -> None:
+    for node in reversed(list(graph.nodes)):
+        if not node.users and not is_effect(node):
+            graph.erase_node(node)
+
+
+def _stored_tensors(ir: DeviceIR) -> set[str]:
+    """Return host tensors that some graph writes; their loads may not merge."""
+    stored: set[str] = set()
+    for info in ir.graphs:
+        for node in info.graph.nodes:
+            if isinstance(node.target, Op) and node.target.flags.impure:
+                stored |= {n.args[0] for n in node.all_input_nodes if _is_host(n)}
+    return stored
+
+
+def _is_host(node: fx.Node) -> bool:
+    return getattr(node.target, "__name__", "") == "_host_tensor"
+
+
+def _merge_equal(graph: fx.Graph, stored: set[str]) -> None:
+    seen: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if is_effect(node) or _reads_stored(node, stored):
+            continue
+        key = (node.target, _key(node.args), _key(node.kwargs))
+        found = seen.setdefault(key, node)
+        if found is not node:
+            node.replace_all_uses_with(found)
+            graph.erase_node(node)
+
+
+def _reads_stored(node: fx.Node, stored: set[str]) -> bool:
+    if node.target is operator.getitem or not isinstance(node.target, Op):
+        return False
+    return any(_is_host(n) and n.args[0] in stored for n in node.all_input_nodes)
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((k, _key(v)) for k, v in sorted(value.items()))
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, *(_key(v) for v in value))
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    # 1, 1.0 and True are equal, but not the same constant; nor are 0.0 and -0.0.
+    return (type(value).__name__, repr(value)) if isinstance(value, float) else (
+        type(value).__name__,
+        value,
+    )

@@ -1,0 +1,202 @@
+"""Emits loops, branches and the nodes that bring host values into a graph."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+
+from .ast_extension import as_expr
+from .ast_extension import assign
+from .ast_extension import expr
+from .ast_extension import if_else
+from .ast_extension import literal
+from .ast_extension import text_of
+from .device_ir import ForLoopGraphInfo
+from .device_ir import ReductionLoopGraphInfo
+from .device_ir import _for_loop
+from .device_ir import _get_symnode
+from .device_ir import _host_tensor
+from .device_ir import _if
+from .device_ir import _mask_to
+from .device_ir import _reduction_loop
+from .device_ir import _while_loop
+from .reduction_strategy import emit_reduction_loop
+from .tile_dispatch import tile_strategy
+from .tile_strategy import LoopDim
+
+if TYPE_CHECKING:
+    from .codegen_state import CodegenState
+
+RULES: dict[Any, Callable[[CodegenState], Any]] = {}
+getitem = operator.getitem
+mask_to = _mask_to
+
+
+def emits(target: Any) -> Callable[[Any], Any]:
+    """Register the codegen rule of an internal node."""
+
+    def register(rule: Callable[[CodegenState], Any]) -> Any:
+        RULES[target] = rule
+        return rule
+
+    return register
+
+
+@emits(_host_tensor)
+def host_tensor_codegen(state: CodegenState) -> Any:
+    # Accesses read the node itself; the pointer becomes a parameter only then.
+    return literal(None)
+
+
+@emits(_get_symnode)
+def symnode_codegen(state: CodegenState) -> ast.expr:
+    return state.launch.size_expr(state.value)
+
+
+@emits(getitem)
+def getitem_codegen(state: CodegenState) -> Any:
+    return state.arg(0)[state.node.args[1]]
+
+
+@emits(_mask_to)
+def mask_to_codegen(state: CodegenState) -> Any:
+    _, other, blocks = state.node.args
+    value = state.arg(0)
+    mask = state.launch.mask_expr(list(state.value.shape), list(blocks))  # type: ignore[arg-type]
+    if mask is None:
+        return value
+    identity = state.env.backend.literal(other, state.value.dtype)
+    return expr(f"tl.where({{m}}, {{v}}, {identity})", m=mask, v=value)
+
+
+def _loop_vars(state: CodegenState, nodes: list[Any], inits: list[Any]) -> list[str]:
+    """Define the variables that a loop updates, with their initial values."""
+    names = []
+    for node, init in zip(nodes, inits, strict=True):
+        name = state.launch.new_var(node.meta.get("name", node.name))
+        state.launch.emit(assign(name, as_expr(init)))
+        names.append(name)
+    return names
+
+
+def _update(state: CodegenState, names: list[str], values: list[ast.expr]) -> None:
+    """Assign the next turn's values, all read before any is written."""
+    targets = set(names)
+    safe = []
+    for position, value in enumerate(values):
+        text = text_of(value)
+        later = {n for n in names[:position] if n != names[position]}
+        if text in targets and text in later:
+            value = state.launch.lift(expr("{v} + 0", v=value), f"{text}_old")
+        safe.append(value)
+    for name, value in zip(names, safe, strict=True):
+        if text_of(value) != name:
+            state.launch.emit(assign(name, value))
+
+
+@emits(_for_loop)
+def for_loop_codegen(state: CodegenState) -> list[ast.expr]:
+    launch = state.launch
+    graph_id, bounds, inputs, carried = state.arg(0), *(state.arg(i) for i in (1, 2, 3))
+    info = launch.graphs[graph_id]
+    assert isinstance(info, ForLoopGraphInfo)
+    steps = info.steps or [None] * len(info.block_ids)
+    dims = [
+        LoopDim(block, begin, end, step)
+        for block, (begin, end), step in zip(
+            info.block_ids, _symbolic(state, bounds), steps, strict=True
+        )
+    ]
+    values = list(inputs)
+    nodes = [info.placeholders[i] for i in carried]
+    names = _loop_vars(state, nodes, [inputs[i] for i in carried])
+    for index, name in zip(carried, names, strict=True):
+        values[index] = expr(name)
+
+    def body() -> None:
+        _update(state, names, launch.interpret(info, values))
+
+    tile_strategy(launch, dims).codegen_device_loop(body)
+    return [expr(name) for name in names]
+
+
+def _symbolic(state: CodegenState, bounds: Any) -> list[tuple[Any, Any]]:
+    """Return bounds as ints, SymInts where the node holds one, or expressions."""
+    result = []
+    for pair, given in zip(bounds, state.node.args[1], strict=True):  # type: ignore[arg-type]
+        items = []
+        for value, node in zip(pair, given, strict=True):
+            is_symbol = isinstance(node, torch.fx.Node) and isinstance(
+                node.meta["val"], torch.SymInt
+            )
+            items.append(node.meta["val"] if is_symbol else value)
+        result.append(tuple(items))
+    return result
+
+
+@emits(_reduction_loop)
+def reduction_loop_codegen(state: CodegenState) -> list[ast.expr]:
+    launch = state.launch
+    info = launch.graphs[state.node.args[0]]
+    assert isinstance(info, ReductionLoopGraphInfo)
+    inputs = state.arg(1)
+    block = launch.env.block_sizes[info.block_id]
+
+    def interpret(strategy: Any) -> list[ast.expr]:
+        with launch.reducing(info.block_id, strategy):
+            return launch.interpret(info, inputs)
+
+    chunk = launch.reduction_chunk(info.block_id)
+    return emit_reduction_loop(launch, block, chunk, interpret)
+
+
+@emits(_if)
+def if_codegen(state: CodegenState) -> list[ast.expr]:
+    launch = state.launch
+    test = state.expr_arg(0)
+    sides = []
+    results: list[str] = []
+    for graph_index, inputs_index in ((1, 3), (2, 4)):
+        info = launch.graphs[state.node.args[graph_index]]
+        stored = set(launch.stored)
+        with launch.into([]) as body:
+            values = launch.interpret(info, state.arg(inputs_index))
+            if not results:
+                results = [launch.new_var(_output_name(n)) for n in info.outputs]
+            for name, value in zip(results, values, strict=True):
+                launch.emit(assign(name, value))
+        launch.stored |= stored
+        sides.append(body)
+    launch.emit(if_else(test, sides[0], sides[1]))
+    return [expr(name) for name in results]
+
+
+def _output_name(node: Any) -> str:
+    return str(node.meta.get("name", node.name))
+
+
+@emits(_while_loop)
+def while_codegen(state: CodegenState) -> list[ast.expr]:
+    launch = state.launch
+    condition, body_info = (launch.graphs[state.node.args[i]] for i in (0, 1))
+    carried, seen, inputs = (state.arg(i) for i in (2, 3, 4))
+    nodes = body_info.placeholders[: len(carried)]
+    names = _loop_vars(state, nodes, carried)
+    values = [expr(name) for name in names]
+    test = launch.new_var("loop_condition")
+
+    def check() -> None:
+        (result,) = launch.interpret(condition, [*values, *seen])
+        launch.emit(assign(test, result))
+
+    check()
+    with launch.into([]) as body:
+        _update(state, names, launch.interpret(body_info, [*values, *inputs]))
+        check()
+    launch.emit(ast.While(test=expr(test), body=body, orelse=[], lineno=0, col_offset=0))
+    return values

@@ -1,0 +1,73 @@
+"""What a codegen rule sees: the node being emitted and the launch around it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+from torch import fx
+
+from .ast_extension import as_expr
+from .ast_extension import expr
+from .ast_extension import text_of
+
+if TYPE_CHECKING:
+    from ..runtime.config import Config
+    from .compile_environment import CompileEnvironment
+
+
+@dataclass
+class CodegenState:
+    """One node under one Config; ``launch`` is the DeviceFunction being built."""
+
+    env: CompileEnvironment
+    config: Config
+    launch: Any
+    node: fx.Node
+    values: dict[fx.Node, Any]
+
+    @property
+    def value(self) -> Any:
+        """The fake result of the node."""
+        return self.node.meta["val"]
+
+    def arg(self, index: int, default: Any = None) -> Any:
+        """Return an argument with nodes replaced by their expressions."""
+        args = self.node.args
+        return self.resolve(args[index]) if index < len(args) else default
+
+    def fake_arg(self, index: int) -> Any:
+        """Return an argument with nodes replaced by their fake values."""
+        return fx.node.map_arg(self.node.args[index], lambda n: n.meta["val"])
+
+    def resolve(self, value: Any) -> Any:
+        """Replace nodes inside a value by their expressions."""
+        if isinstance(value, fx.Node):
+            return self.values[value]
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.resolve(v) for v in value)
+        return value
+
+    def expr_arg(self, index: int) -> ast.expr:
+        """Return an argument as an expression; numbers become literals."""
+        return as_expr(self.arg(index))
+
+    def text_arg(self, index: int) -> str:
+        """Return an argument as text."""
+        return text_of(self.expr_arg(index))
+
+    def lift(self, value: ast.expr, hint: str = "v") -> ast.expr:
+        """Assign a value to a fresh name and return the name."""
+        return self.launch.lift(value, hint)
+
+    def shape_expr(self, shape: Any) -> ast.expr:
+        """Return the Triton shape list of device extents."""
+        return self.launch.shape_expr(list(shape))
+
+    def dtype_expr(self, dtype: torch.dtype | None = None) -> ast.expr:
+        """Return the Triton dtype of a torch dtype (default: the result's)."""
+        dtype = self.value.dtype if dtype is None else dtype
+        return expr(self.env.backend.dtype_text(dtype))

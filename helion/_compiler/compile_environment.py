@@ -1,0 +1,346 @@
+"""Facts of one compile: fake mode, ShapeEnv, axes (block ids), origins, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Iterator
+
+import sympy
+import torch
+
+from .. import exc
+from ..autotuner.config_spec import ConfigSpec
+from . import fake_arguments
+from . import symbols
+from .variable_origin import BlockOrigin
+from .variable_origin import BlockSizeOrigin
+from .variable_origin import GridIndexOrigin
+from .variable_origin import Origin
+from .variable_origin import TileBeginOrigin
+from .variable_origin import TileEndOrigin
+
+if TYPE_CHECKING:
+    from ..runtime.settings import Settings
+    from .backend import Backend
+
+# Device tensors carry plain ints as sizes. A tiled axis is given an extent that no
+# real tensor has (a prime times a power of two, so that it can be split in halves),
+# which keeps shape inference at the speed of static shapes.
+EXTENT_FACTOR = 16
+_FIRST_PRIME = 1009
+
+
+@dataclass
+class BlockSizeInfo:
+    """One axis: a tiled, gridded or reduced dimension of the iteration space.
+
+    ``numel`` is its length (None: known only on the device), ``extent`` the size it
+    has in traced device tensors, ``fixed`` the block size the user pinned.
+    """
+
+    block_id: int
+    numel: int | torch.SymInt | None
+    extent: int
+    var: torch.SymInt
+    kind: str
+    fixed: int | torch.SymInt | None = None
+    hint: str = ""
+    bounded_by: int | None = None
+    min_size: int = 1
+    max_size: int | None = None
+    loop_end: Any = None
+
+    @property
+    def symbol(self) -> sympy.Symbol:
+        """The ShapeEnv symbol of the axis' block size."""
+        symbol = self.var.node.expr
+        assert isinstance(symbol, sympy.Symbol)
+        return symbol
+
+    @property
+    def is_reduction(self) -> bool:
+        """Whether the axis is a whole dimension rather than a tile of one."""
+        return self.kind == "reduction"
+
+    def size_hint(self) -> int:
+        """Return a length to plan with."""
+        return symbols.size_hint(self.numel)
+
+
+@dataclass
+class HostTensor:
+    """A tensor of the host function and how host code spells it."""
+
+    value: torch.Tensor
+    origin: Origin
+
+
+@dataclass
+class Tunable:
+    """A value of ``hl.register_tunable`` or ``hl.register_block_size``."""
+
+    name: str
+    var: torch.SymInt
+
+
+@dataclass
+class CompileEnvironment:
+    """Facts of one compile; made by the bound kernel, passed along explicitly."""
+
+    device: torch.device
+    settings: Settings
+    backend: Backend
+    errors: list[exc.Base] = field(default_factory=list)
+    device_text: str = ""
+
+    def __post_init__(self) -> None:
+        self.shape_env = symbols.new_shape_env()
+        self.fake_mode = symbols.new_fake_mode(self.shape_env)
+        self.block_sizes: list[BlockSizeInfo] = []
+        self.config_spec = ConfigSpec()
+        self.symbol_origins: dict[sympy.Symbol, Origin] = {}
+        self.host_tensors: dict[int, HostTensor] = {}
+        self.index_dtype = self.settings.index_dtype or torch.int32
+        self.constants: set[int] = set()
+        self._by_extent: dict[int, BlockSizeInfo] = {}
+        self._block_scalars: dict[tuple[int, type[BlockOrigin]], torch.SymInt] = {}
+        self._reductions: dict[object, BlockSizeInfo] = {}
+        self._primes = _primes(_FIRST_PRIME)
+
+    # -- symbols -----------------------------------------------------------------
+
+    def new_scalar(self, kind: type, origin: Origin) -> object:
+        """Return a symbolic scalar that no Python branch can be decided on."""
+        value: torch.SymInt | torch.SymFloat | torch.SymBool
+        if kind is float:
+            value = symbols.unbacked_symfloat(self.shape_env)
+            self.symbol_origins[value.node.expr] = origin
+            return value
+        value = symbols.unbacked_symint(self.shape_env)
+        self.symbol_origins[value.node.expr] = origin
+        return value == 1 if kind is bool else value
+
+    def new_size(self, hint: int, origin: Origin) -> torch.SymInt:
+        """Return a SymInt for a host integer; comparisons on it become guards."""
+        value = symbols.backed_symint(self.shape_env, origin.host_str(), hint)
+        self.symbol_origins[value.node.expr] = origin
+        return value
+
+    def block_scalar(self, block_id: int, origin: type[BlockOrigin]) -> torch.SymInt:
+        """Return the symbol of ``tile.begin``, ``tile.end``... of an axis."""
+        key = (block_id, origin)
+        if key not in self._block_scalars:
+            value = symbols.unbacked_symint(self.shape_env)
+            self.symbol_origins[value.node.expr] = origin(block_id)
+            self._block_scalars[key] = value
+        return self._block_scalars[key]
+
+    def true_length(self, extent: int) -> int | torch.SymInt:
+        """Return how many real elements a device dim has (a last tile is short)."""
+        found = self._by_extent.get(extent)
+        if found is None or found.is_reduction:
+            return self.size_of(extent)
+        begin = self.block_scalar(found.block_id, TileBeginOrigin)
+        return self.block_scalar(found.block_id, TileEndOrigin) - begin
+
+    # -- axes --------------------------------------------------------------------
+
+    def allocate_block_size(
+        self,
+        numel: int | torch.SymInt | None,
+        *,
+        kind: str = "tile",
+        fixed: int | torch.SymInt | None = None,
+        hint: str = "",
+    ) -> BlockSizeInfo:
+        """Make a new axis and return its record (``block_id`` and ``symbol``)."""
+        block_id = len(self.block_sizes)
+        known = symbols.static_int(numel)
+        keeps_size = kind == "reduction" and known is not None
+        extent = known if keeps_size and known is not None else self._new_extent()
+        var = symbols.backed_symint(self.shape_env, f"block_size_{block_id}", extent)
+        info = BlockSizeInfo(block_id, numel, extent, var, kind, fixed, hint)
+        self.block_sizes.append(info)
+        self.symbol_origins[info.symbol] = BlockSizeOrigin(block_id)
+        self._by_extent[extent] = info
+        return info
+
+    def _new_extent(self) -> int:
+        for prime in self._primes:
+            if all(constant % prime for constant in self.constants if constant):
+                return prime * EXTENT_FACTOR
+        raise AssertionError("primes do not end")
+
+    def reduction_dim(self, numel: int | torch.SymInt) -> BlockSizeInfo:
+        """Return the axis that stands for a whole dimension of length ``numel``."""
+        known = symbols.static_int(numel)
+        key = known if known is not None else symbols.sym_expr(numel)
+        found = self._reductions.get(key)
+        if found is None:
+            if known is not None:
+                self.note_constant(known)
+            found = self.allocate_block_size(numel, kind="reduction")
+            self._reductions[key] = found
+        return found
+
+    def note_constant(self, value: int) -> None:
+        """Remember a literal size, so that no axis is given an extent like it."""
+        if value in self._by_extent and value not in self._reductions:
+            raise ExtentCollision(value)
+        self.constants.add(value)
+
+    def extent_of(self, size: object) -> int:
+        """Return the device extent of a size: int, SymInt over sizes and blocks."""
+        known = symbols.static_int(size)
+        if known is not None:
+            self.note_constant(known)
+            return known
+        expression = symbols.sym_expr(size)
+        by_symbol = {info.symbol: info.extent for info in self.block_sizes}
+        if expression.free_symbols <= by_symbol.keys():
+            return int(expression.xreplace(by_symbol))
+        if expression.free_symbols & by_symbol.keys():
+            raise exc.ShapeSpecializingAllocation(
+                f"size {expression} mixes block sizes and run-time sizes"
+            )
+        if not isinstance(size, torch.SymInt):
+            raise exc.ShapeSpecializingAllocation(f"{size!r} is not a size")
+        return self.reduction_dim(size).extent
+
+    def block_of(self, extent: int) -> BlockSizeInfo | None:
+        """Return the axis of a device dim; None for size 1 and derived sizes."""
+        if extent == 1:
+            return None
+        found = self._by_extent.get(extent)
+        if found is None and self.derived_size(extent) is None:
+            found = self.reduction_dim(extent)
+        return found
+
+    def derived_size(self, extent: int) -> sympy.Expr | None:
+        """Return a size computed from block sizes (``b0 * 2``), None if it is not."""
+        expression: sympy.Expr | None = None
+        rest = sympy.Integer(extent)
+        for info in self.block_sizes:
+            if info.extent not in self._by_extent or info.extent in self.constants:
+                continue
+            prime = info.extent // EXTENT_FACTOR
+            while prime > 1 and rest % prime == 0:
+                rest = rest / info.extent
+                factor = info.symbol
+                expression = factor if expression is None else expression * factor
+        if expression is None:
+            return None
+        if rest.is_Integer:
+            return expression * rest
+        return sympy.floor(expression * rest.p / rest.q)
+
+    def size_of(self, extent: int) -> int | torch.SymInt:
+        """Return what user code sees for a device dim: an int or a SymInt."""
+        found = self._by_extent.get(extent)
+        if found is not None and not found.is_reduction:
+            return found.var
+        if found is not None:
+            return found.numel  # type: ignore[return-value]
+        derived = self.derived_size(extent)
+        if derived is None:
+            return extent
+        return symbols.symint_of(self.shape_env, derived)
+
+    def registered_block(self, size: torch.SymInt) -> BlockSizeInfo | None:
+        """Return the axis whose block size a SymInt is (``register_block_size``)."""
+        expression = symbols.sym_expr(size)
+        return next((b for b in self.block_sizes if b.symbol == expression), None)
+
+    def grid_index(self, block_id: int) -> torch.SymInt:
+        """Return the scalar index of an ``hl.grid`` loop."""
+        return self.block_scalar(block_id, GridIndexOrigin)
+
+    def enclosing_tile(self, begin: object, end: object) -> int | None:
+        """Return the axis whose tile is the range from ``begin`` to ``end``."""
+        if not isinstance(begin, torch.SymInt) or not isinstance(end, torch.SymInt):
+            return None
+        low = self.symbol_origins.get(symbols.sym_expr(begin))
+        high = self.symbol_origins.get(symbols.sym_expr(end))
+        if isinstance(low, TileBeginOrigin) and isinstance(high, TileEndOrigin):
+            return low.block_id if low.block_id == high.block_id else None
+        return None
+
+    # -- tensors -----------------------------------------------------------------
+
+    def add_host_tensor(self, value: torch.Tensor, origin: Origin) -> None:
+        """Record (or correct) how host code spells a tensor."""
+        self.host_tensors[id(value)] = HostTensor(value, origin)
+        for size in value.shape:
+            known = symbols.static_int(size)
+            if known is not None and known > 1:
+                self.note_constant(known)
+
+    def host_origin(self, value: torch.Tensor) -> Origin | None:
+        """Return the host spelling of a tensor, None if it is a device value."""
+        found = self.host_tensors.get(id(value))
+        return found.origin if found is not None else None
+
+    def ensure_tensor_within_triton_limit(self, shape: list[int], axis: str) -> None:
+        """Raise HelionReductionTooLarge if a block has more elements than allowed."""
+        cap = self.settings.max_triton_tensor_numel
+        size = 1
+        for dim in shape:
+            size *= dim
+        if size > cap:
+            raise exc.HelionReductionTooLarge(axis=axis, size=size, cap=cap)
+
+    def to_fake(self, value: object, origin: Origin) -> Any:
+        """Return what stands for an argument or global while compiling."""
+        return fake_arguments.to_fake(self, value, origin)
+
+    def fake_function(self, fn: Any, origin: Origin | None) -> Any:
+        """Return a function whose captured tensors are fakes."""
+        return fake_arguments.fake_function(self, fn, origin)
+
+    def report(self, error: exc.Base) -> None:
+        """Collect an error; the pipeline raises all of them together."""
+        self.errors.append(error)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Run user code on fake tensors, with torch's own error log held back."""
+        log = logging.getLogger("torch._subclasses.fake_tensor")
+        level = log.level
+        log.setLevel(logging.CRITICAL)
+        try:
+            with self.fake_mode:
+                yield
+        finally:
+            log.setLevel(level)
+
+
+class ExtentCollision(Exception):
+    """A literal size equals the stand-in extent of an axis; compile again."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+_prime_cache: list[int] = []
+_prime_lock = threading.Lock()
+
+
+def _primes(start: int) -> Iterator[int]:
+    index = 0
+    while True:
+        with _prime_lock:
+            if index == len(_prime_cache):
+                candidate = _prime_cache[-1] + 2 if _prime_cache else start
+                while any(candidate % d == 0 for d in range(3, 200, 2)):
+                    candidate += 2
+                _prime_cache.append(candidate)
+            prime = _prime_cache[index]
+        yield prime
+        index += 1

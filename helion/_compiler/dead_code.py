@@ -1,0 +1,84 @@
+"""Removes assignments that nothing reads from an emitted kernel."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+_EFFECTS = ("store", "atomic", "debug_barrier", "device_print", "device_assert")
+
+
+def eliminate_dead_code(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Drop pure assignments to names that are never read, until none is left."""
+    while True:
+        reads = _reads(body)
+        kept, changed = _sweep(body, reads)
+        if not changed:
+            return kept
+        body = kept
+
+
+def _reads(body: list[ast.stmt]) -> Counter[str]:
+    reads: Counter[str] = Counter()
+    for statement in body:
+        _count(statement, reads)
+    return reads
+
+
+def _count(node: ast.AST, reads: Counter[str]) -> None:
+    """Count loads; a variable that only feeds its own update is not read."""
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        own = node.targets[0].id
+        before = reads[own]
+        _count(node.value, reads)
+        reads[own] = before
+        return
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        reads[node.id] += 1
+        return
+    for child in ast.iter_child_nodes(node):
+        _count(child, reads)
+
+
+def _sweep(
+    body: list[ast.stmt], reads: Counter[str]
+) -> tuple[list[ast.stmt], bool]:
+    kept: list[ast.stmt] = []
+    changed = False
+    for statement in body:
+        if _is_dead(statement, reads):
+            changed = True
+            continue
+        if isinstance(statement, (ast.For, ast.While, ast.If)):
+            statement.body, inner = _sweep(statement.body, reads)
+            statement.orelse, other = _sweep(statement.orelse, reads)
+            changed |= inner or other
+            if not statement.body and not statement.orelse:
+                if not isinstance(statement, ast.While):
+                    changed = True
+                    continue
+            statement.body = statement.body or [ast.Pass()]
+        kept.append(statement)
+    return kept, changed
+
+
+def _is_dead(statement: ast.stmt, reads: Counter[str]) -> bool:
+    if isinstance(statement, ast.Pass):
+        return True
+    if not isinstance(statement, ast.Assign):
+        return False
+    (target,) = statement.targets
+    if not isinstance(target, ast.Name) or reads[target.id]:
+        return False
+    return not has_effect(statement.value)
+
+
+def has_effect(value: ast.expr) -> bool:
+    """Whether evaluating an expression does more than give a value."""
+    for node in ast.walk(value):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr.startswith(_EFFECTS):
+                return True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return True
+    return False

@@ -1,0 +1,260 @@
+"""Device IR: FX graphs of a launch, and the nodes that tie them together.
+
+Values enter a graph through placeholders (device values of an outer graph) and
+through ``_host_tensor`` / ``_get_symnode`` nodes. A loop node holds, for each carried
+name, (initial value, body argument, body result, loop result), as MLIR's ``scf.for``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+
+from torch import fx
+
+if TYPE_CHECKING:
+    from .compile_environment import HostTensor
+    from .source_location import SourceLocation
+
+
+def _host_tensor(name: str) -> Any:
+    """A tensor of the host function; ``name`` is its spelling there."""
+    raise AssertionError("only a graph node")
+
+
+def _get_symnode(name: str) -> Any:
+    """A symbolic scalar; ``meta['val']`` holds it."""
+    raise AssertionError("only a graph node")
+
+
+def _for_loop(graph_id: int, bounds: Any, inputs: Any, carried: Any) -> Any:
+    """Run a graph for each tile; ``bounds`` is a (begin, end) pair per axis.
+
+    ``inputs`` are the values of the graph's placeholders on entry; ``carried`` tells
+    which of them each result of the body replaces for the next turn.
+    """
+    raise AssertionError("only a graph node")
+
+
+def _reduction_loop(graph_id: int, inputs: Any) -> Any:
+    """Run a graph for each chunk of a reduced axis; returns the reductions."""
+    raise AssertionError("only a graph node")
+
+
+def _if(predicate: Any, then_id: int, else_id: int, inputs: Any, others: Any) -> Any:
+    """Run one of two graphs that return the same tuple."""
+    raise AssertionError("only a graph node")
+
+
+def _while_loop(cond_id: int, body_id: int, carried: Any, seen: Any, inputs: Any) -> Any:
+    """Run the body graph as long as the condition graph returns true.
+
+    Both graphs take the carried values first, then ``seen`` / ``inputs``.
+    """
+    raise AssertionError("only a graph node")
+
+
+def _mask_to(value: Any, other: Any, blocks: Any) -> Any:
+    """Replace padded lanes of the axes ``blocks`` by a constant."""
+    raise AssertionError("only a graph node")
+
+
+CONTROL_FLOW = (_for_loop, _reduction_loop, _if, _while_loop)
+
+
+@dataclass
+class GraphInfo:
+    """A graph of the device IR; its index in ``DeviceIR.graphs`` is ``graph_id``."""
+
+    graph_id: int
+    graph: fx.Graph
+
+    @property
+    def placeholders(self) -> list[fx.Node]:
+        """The nodes through which values enter."""
+        return [n for n in self.graph.nodes if n.op == "placeholder"]
+
+    @property
+    def outputs(self) -> list[fx.Node]:
+        """The nodes that the graph returns."""
+        (values,) = self.graph.output_node().args
+        return list(values)  # type: ignore[arg-type]
+
+    def describe(self) -> str:
+        """Return what stands after the kind in a dump."""
+        return ""
+
+    def __str__(self) -> str:
+        lines = [f"graph {self.graph_id}: {type(self).__name__}{self.describe()}"]
+        lines += [f"    {line}" for line in format_graph(self.graph)]
+        return "\n".join(lines)
+
+
+@dataclass
+class RootGraphInfo(GraphInfo):
+    """The body of one top-level tile loop: one launch."""
+
+    block_ids: list[int] = field(default_factory=list)
+    bounds: list[tuple[Any, Any]] = field(default_factory=list)
+    location: SourceLocation | None = None
+    steps: list[Any] = field(default_factory=list)
+
+    def describe(self) -> str:
+        return f"(blocks={self.block_ids})"
+
+
+@dataclass
+class ForLoopGraphInfo(GraphInfo):
+    """The body of a loop inside a launch."""
+
+    block_ids: list[int] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)
+
+    def describe(self) -> str:
+        return f"(blocks={self.block_ids})"
+
+
+@dataclass
+class ReductionLoopGraphInfo(GraphInfo):
+    """Work done per chunk of a reduced axis."""
+
+    block_id: int = -1
+
+    def describe(self) -> str:
+        return f"(block={self.block_id})"
+
+
+@dataclass
+class IfGraphInfo(GraphInfo):
+    """The body of one side of a branch."""
+
+
+@dataclass
+class ElseGraphInfo(IfGraphInfo):
+    """The other side."""
+
+
+@dataclass
+class WhileConditionGraphInfo(GraphInfo):
+    """The condition of a ``while``; same placeholders as the body."""
+
+
+@dataclass
+class WhileLoopGraphInfo(GraphInfo):
+    """The body of a ``while``; the first placeholders are carried."""
+
+    num_carried: int = 0
+
+
+@dataclass
+class RolledReduction:
+    """Clones of the graphs in which one axis is walked in chunks."""
+
+    block_id: int
+    graphs: dict[int, GraphInfo]
+    loops: dict[int, ReductionLoopGraphInfo]
+
+
+@dataclass
+class DeviceIR:
+    """All graphs of one host function."""
+
+    graphs: list[GraphInfo] = field(default_factory=list)
+    root_ids: list[int] = field(default_factory=list)
+    rolled_reductions: dict[int, RolledReduction] = field(default_factory=dict)
+    host_tensors: dict[str, HostTensor] = field(default_factory=dict)
+
+    def add(self, info: GraphInfo) -> int:
+        """Append a graph under the next id."""
+        info.graph_id = len(self.graphs)
+        self.graphs.append(info)
+        return info.graph_id
+
+    @property
+    def roots(self) -> list[RootGraphInfo]:
+        """The launches, in source order."""
+        found = [self.graphs[i] for i in self.root_ids]
+        return [g for g in found if isinstance(g, RootGraphInfo)]
+
+    def graphs_for(self, rolled: list[int]) -> dict[int, GraphInfo]:
+        """Return id -> graph with the axes ``rolled`` walked in chunks."""
+        chosen = {g.graph_id: g for g in self.graphs}
+        for block_id in rolled:
+            clone = self.rolled_reductions[block_id]
+            chosen.update(clone.graphs)
+            chosen.update(clone.loops)
+        return chosen
+
+    def reachable(self, graph_id: int, chosen: dict[int, GraphInfo]) -> list[int]:
+        """Return the ids of a graph and of those it calls, outer first."""
+        found = [graph_id]
+        for node in chosen[graph_id].graph.nodes:
+            for child in called_graphs(node):
+                found += self.reachable(child, chosen)
+        return found
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(g) for g in self.graphs)
+
+
+def called_graphs(node: fx.Node) -> list[int]:
+    """Return the graph ids that a control-flow node runs."""
+    if node.target in (_for_loop, _reduction_loop):
+        return [node.args[0]]  # type: ignore[list-item]
+    if node.target is _if:
+        return [node.args[1], node.args[2]]  # type: ignore[list-item]
+    if node.target is _while_loop:
+        return [node.args[0], node.args[1]]  # type: ignore[list-item]
+    return []
+
+
+def format_graph(graph: fx.Graph) -> list[str]:
+    """Return one line per node, the same text each run."""
+    lines = []
+    for node in graph.nodes:
+        shape = describe_value(node.meta.get("val"))
+        suffix = f"  # {shape}" if shape else ""
+        if node.op == "placeholder":
+            lines.append(f"{node.name} = placeholder{suffix}")
+        elif node.op == "output":
+            lines.append(f"return {_format(node.args[0])}")
+        else:
+            args = [_format(a) for a in node.args]
+            args += [f"{k}={_format(v)}" for k, v in node.kwargs.items()]
+            call = f"{target_name(node)}({', '.join(args)})"
+            lines.append(f"{node.name} = {call}{suffix}")
+    return lines
+
+
+def target_name(node: fx.Node) -> str:
+    """Return a short name of what a node calls."""
+    target = node.target
+    if isinstance(target, str):
+        return target
+    name = getattr(target, "name", None)
+    if callable(name):  # an OpOverload
+        return str(target)
+    return str(name or getattr(target, "__name__", target))
+
+
+def describe_value(value: object) -> str:
+    """Return dtype and shape of a tensor, the expression of a scalar."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"{dtype}[{', '.join(str(s) for s in value.shape)}]"
+    if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return str(value.node.expr)
+    return ""
+
+
+def _format(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(_format(v) for v in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, fx.Node):
+        return value.name
+    return repr(value)

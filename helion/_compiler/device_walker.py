@@ -1,0 +1,587 @@
+"""Traces the statements of device loops into graphs."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+from typing import Callable
+
+import torch
+
+from .. import exc
+from . import symbols
+from .ast_extension import LoopType
+from .ast_extension import facts
+from .device_ir import ElseGraphInfo
+from .device_ir import ForLoopGraphInfo
+from .device_ir import IfGraphInfo
+from .device_ir import WhileConditionGraphInfo
+from .device_ir import WhileLoopGraphInfo
+from .device_ir import _for_loop
+from .device_ir import _if
+from .device_ir import _while_loop
+from .evaluator import BINARY
+from .evaluator import DeviceOnly
+from .evaluator import Evaluator
+from .evaluator import is_op
+from .function_modes import scalar_to_tensor
+from .graph_tracer import GraphBuilder
+from .host_function import assigned_names
+from .loop_bounds import LoopBounds
+from .traced_tile import TracedTile
+from .type_info import Unknown
+from .type_info import merge_named
+from .type_info import type_of
+
+MAX_UNROLL = 4096
+
+
+class AlreadyReported(Exception):
+    """An error was collected where this value should have been computed."""
+
+
+@dataclass
+class Carried:
+    """A value that a loop hands to its next turn."""
+
+    names: list[str]
+    initial: torch.Tensor
+    inside: torch.Tensor
+
+
+@dataclass
+class Body:
+    """A traced loop body: its graph so far and the values it carries."""
+
+    builder: GraphBuilder
+    carried: list[Carried] = field(default_factory=list)
+    finals: dict[str, Any] = field(default_factory=dict)
+
+
+class DeviceWalker(Evaluator):
+    """Device statements: assignments, stores, loops and branches."""
+
+    def statements(self, body: list[ast.stmt]) -> None:
+        """Visit statements, collecting an error of each rather than stopping."""
+        for statement in body:
+            self.statement(statement)
+
+    def statement(self, node: ast.stmt) -> None:
+        """Visit one statement; a failed one poisons the names it binds."""
+        location = self.host.location(node)
+        try:
+            self.visit(node)
+            return
+        except AlreadyReported:
+            pass
+        except exc.Base as error:
+            self.env.report(error.with_location(location))
+        scope = self.host_scope if self.device_scope is None else self.device_scope
+        for name in assigned_names([node]):
+            scope[name] = Unknown("an error was reported where it is assigned")
+
+    def lookup(self, name: str) -> Any:
+        value = super().lookup(name)
+        if isinstance(value, Unknown) and value.reason.startswith("an error was"):
+            raise AlreadyReported
+        if isinstance(value, DeviceOnly):
+            raise exc.CrossRootDeviceValue(name=name)
+        return value
+
+    # -- simple statements ---------------------------------------------------------
+
+    def device_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):
+            self.evaluate(node.value)
+
+    def device_Pass(self, node: ast.Pass) -> None:
+        """Nothing to do."""
+
+    def device_Assign(self, node: ast.Assign) -> None:
+        if len(node.targets) != 1:
+            raise exc.AssignmentMultipleTargets()
+        self.assign(node.targets[0], self.evaluate(node.value))
+
+    def device_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.assign(node.target, self.evaluate(node.value))
+
+    def device_AugAssign(self, node: ast.AugAssign) -> None:
+        target = node.target
+        operation = BINARY[type(node.op)]
+        if isinstance(target, ast.Subscript):
+            base = self.evaluate(target.value)
+            index = self.evaluate_index(target.slice)
+            old = self.call(type(base).__getitem__, [base, index], {})
+            new = self.call(operation, [old, self.evaluate(node.value)], {})
+            self.call(type(base).__setitem__, [base, index, new], {})
+            return
+        assert isinstance(target, ast.Name)
+        old = self.lookup(target.id)
+        value = self.evaluate(node.value)
+        if isinstance(old, torch.Tensor):
+            self._check_rebind(target.id)
+            # Python rebinds to what the in-place operator returns.
+            in_place = _IN_PLACE_OPERATORS[type(node.op)]
+            self._bind(target.id, self.call(in_place, [old, value], {}))
+        else:
+            self.assign(target, self.call(operation, [old, value], {}))
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        """Bind a value to an assignment target."""
+        facts(target).type_info = type_of(value)
+        if isinstance(target, ast.Name):
+            self._check_rebind(target.id)
+            self._bind(target.id, value)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            self._unpack(target, value)
+        elif isinstance(target, ast.Subscript):
+            base = self.evaluate(target.value)
+            index = self.evaluate_index(target.slice)
+            self.call(type(base).__setitem__, [base, index, value], {})
+        elif self.on_device:
+            raise exc.InvalidAssignment()
+
+    def _bind(self, name: str, value: Any) -> None:
+        assert self.device_scope is not None
+        self.device_scope[name] = value
+        builder = self.tracer.builder
+        if builder is not None and isinstance(value, torch.Tensor):
+            if builder.owns(value):
+                builder.nodes[id(value)][1].meta.setdefault("name", name)
+
+    def _check_rebind(self, name: str) -> None:
+        if not self.on_device:
+            return
+        found = self.host_scope.get(name)
+        if name in self.host_scope and not isinstance(found, DeviceOnly):
+            raise exc.CannotModifyHostVariableOnDevice(name=name)
+
+    def _unpack(self, target: ast.Tuple | ast.List, value: Any) -> None:
+        starred = any(isinstance(e, ast.Starred) for e in target.elts)
+        if starred:
+            raise exc.InvalidAssignment()
+        if isinstance(value, TracedTile):
+            raise exc.FailedToUnpackTile()
+        if isinstance(value, Unknown):
+            value = [value] * len(target.elts)
+        try:
+            items = list(value)
+        except TypeError:
+            items = []
+        if len(items) != len(target.elts):
+            raise exc.FailedToUnpackTupleAssign(
+                type=str(type_of(value)), expected=len(target.elts)
+            )
+        for element, item in zip(target.elts, items, strict=True):
+            self.assign(element, item)
+
+    def device_Assert(self, node: ast.Assert) -> None:
+        if self.static_bool(self.evaluate(node.test)) is not True:
+            raise exc.StatementNotSupported(construct="assert on a run-time value")
+
+    def refuse(self, node: ast.stmt) -> None:
+        """Name a statement that device code cannot have."""
+        kind = type(node).__name__
+        if kind in ("Return", "With", "Try"):
+            raise exc.NotAllowedOnDevice(construct=f"'{kind.lower()}'")
+        if kind in ("Break", "Continue", "Delete"):
+            raise exc.UnsupportedPythonType(
+                type=f"'{kind.lower()}' in a device loop",
+                hint="use torch.where, hl.load's extra_mask or `if`",
+            )
+        raise exc.StatementNotSupported(construct=f"'{kind.lower()}' in a device loop")
+
+    # -- loops ---------------------------------------------------------------------
+
+    def device_For(self, node: ast.For) -> None:
+        facts(node).loop_type = LoopType.DEVICE
+        if node.orelse:
+            raise exc.DeviceLoopElseBlock(loop="a device loop")
+        bounds = self.loop_bounds(node)
+        if bounds is None:
+            self._unroll(node)
+            return
+        blocks = self.loop_blocks(node, bounds)
+        steps = bounds.sizes if bounds.kind == "grid" else []
+        written = assigned_names(node.body)
+
+        def run() -> None:
+            self.assign(node.target, self.loop_variable(bounds, blocks))
+            self.statements(node.body)
+
+        body = self._trace_body(written, run)
+        outputs = self._changed(body)
+        nodes = [body.builder.lookup(value) for _, _, value in outputs]
+        body.builder.graph.output(nodes)
+        info = ForLoopGraphInfo(-1, body.builder.graph, blocks, steps)
+        pairs = list(zip(bounds.begins, bounds.ends, strict=True))
+        inputs = [c.initial for c in body.carried] + body.builder.captured
+        indices = [index for index, _, _ in outputs]
+        results = [self.tracer.like(value) for _, _, value in outputs]
+        args = (self.tracer.ir.add(info), pairs, inputs, indices)
+        self.tracer.emit(_for_loop, args, results)
+        self._rebind(body, outputs, results)
+        self._forget(written, node.target)
+
+    def loop_bounds(self, node: ast.For) -> LoopBounds | None:
+        """Return the axes of a tile or grid loop, None for a loop to be unrolled."""
+        if not isinstance(node.iter, ast.Call):
+            return None
+        function = self.evaluate(node.iter.func)
+        kind = "grid" if function is range else getattr(function, "name", "")
+        if not is_op(function, "tile", "grid") and function is not range:
+            return None
+        args = self._elements(node.iter.args)
+        kwargs = {str(k.arg): self.evaluate(k.value) for k in node.iter.keywords}
+        try:
+            return LoopBounds.parse(kind, args, kwargs)
+        except exc.Base as error:
+            raise error.with_location(self.host.location(node.iter))
+
+    def loop_blocks(self, node: ast.For, bounds: LoopBounds) -> list[int]:
+        """Return the axes of a loop, allocating them on the first visit."""
+        known = facts(node).block_ids
+        sizes = [self.env.block_sizes[b].numel for b in known]
+        if known and all(a is b for a, b in zip(sizes, _numels(bounds), strict=True)):
+            return known
+        names = [n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)]
+        blocks = []
+        for axis in range(len(bounds.ends)):
+            hint = names[axis] if len(names) == len(bounds.ends) else ""
+            blocks.append(self.allocate_axis(bounds, axis, hint))
+            self.env.block_sizes[blocks[-1]].loop_end = bounds.ends[axis]
+        facts(node).block_ids = blocks
+        return blocks
+
+    def allocate_axis(self, bounds: LoopBounds, axis: int, hint: str) -> int:
+        """Make the axis of one loop dimension, or take a registered block size's."""
+        size, numel = bounds.sizes[axis], bounds.numel(axis)
+        if bounds.kind == "grid":
+            return self.env.allocate_block_size(
+                numel, kind="grid", fixed=1, hint=hint
+            ).block_id
+        if isinstance(size, torch.SymInt):
+            registered = self.env.registered_block(size)
+            if registered is not None:
+                return registered.block_id
+        info = self.env.allocate_block_size(numel, fixed=size, hint=hint)
+        info.bounded_by = self.env.enclosing_tile(bounds.begins[axis], bounds.ends[axis])
+        return info.block_id
+
+    def loop_variable(self, bounds: LoopBounds, blocks: list[int]) -> Any:
+        """Return what the loop target is bound to."""
+        items = [self._loop_item(bounds.kind, block) for block in blocks]
+        return tuple(items) if bounds.is_list else items[0]
+
+    def _loop_item(self, kind: str, block: int) -> Any:
+        if kind == "grid":
+            return self.env.grid_index(block)
+        return TracedTile(self.env, self.env.block_sizes[block])
+
+    def _unroll(self, node: ast.For) -> None:
+        values = self.evaluate(node.iter)
+        if isinstance(values, (torch.Tensor, TracedTile)) or not hasattr(
+            values, "__iter__"
+        ):
+            raise exc.InvalidDeviceForLoop(type=str(type_of(values)))
+        for count, value in enumerate(values):
+            if count >= MAX_UNROLL:
+                raise exc.StatementNotSupported(
+                    construct=f"a loop unrolled {MAX_UNROLL} times"
+                )
+            self.assign(node.target, value)
+            self.statements(node.body)
+
+    def _trace_body(self, written: set[str], run: Callable[[], None]) -> Body:
+        """Trace a loop body, again if it turns out to carry more than was seen."""
+        extra: list[torch.Tensor] = []
+        while True:
+            num_graphs, num_errors = len(self.tracer.ir.graphs), len(self.env.errors)
+            scope = dict(self.device_scope or {})
+            with self.tracer.recording() as builder:
+                body = Body(builder, self._enter(builder, written, extra))
+                run()
+            assert self.device_scope is not None
+            body.finals = self.device_scope
+            self.device_scope = scope
+            if len(self.env.errors) > num_errors:
+                raise AlreadyReported
+            inside = {id(c.inside) for c in body.carried}
+            found = [t for t in builder.mutated if id(t) not in inside]
+            found = [t for t in found if not _made_here(builder, t)]
+            scalars = self._changed_scalars(body, written)
+            if not found and not scalars:
+                return body
+            extra += found
+            for name in scalars:
+                self._make_tensor(name)
+            del self.tracer.ir.graphs[num_graphs:]
+
+    def _enter(
+        self, builder: GraphBuilder, written: set[str], extra: list[torch.Tensor]
+    ) -> list[Carried]:
+        """Make arguments for the values that the body may replace."""
+        assert self.device_scope is not None
+        carried: dict[int, Carried] = {}
+        scope = self.device_scope
+        wanted = {id(t) for t in extra}
+        wanted |= {id(scope[n]) for n in written if n in scope}
+        for name in scope:
+            value = scope[name]
+            if not isinstance(value, torch.Tensor) or id(value) not in wanted:
+                continue
+            if id(value) not in carried:
+                inside = self._argument(builder, name, value)
+                carried[id(value)] = Carried([], value, inside)
+            carried[id(value)].names.append(name)
+            scope[name] = carried[id(value)].inside
+        return list(carried.values())
+
+    def _argument(
+        self, builder: GraphBuilder, name: str, value: torch.Tensor
+    ) -> torch.Tensor:
+        inside = self.tracer.like(value)
+        node = builder.placeholder(name, inside)
+        node.meta["name"] = name
+        builder.bind(inside, node)
+        return inside
+
+    def _changed_scalars(self, body: Body, written: set[str]) -> list[str]:
+        before = self.device_scope or {}
+        kinds = (int, float, *symbols.SymValue)
+        names = sorted(n for n in written if isinstance(before.get(n), kinds))
+        return [n for n in names if not _same_scalar(before[n], body.finals.get(n))]
+
+    def _make_tensor(self, name: str) -> None:
+        assert self.device_scope is not None
+        value = scalar_to_tensor(self.tracer, self.device_scope[name])
+        self.device_scope[name] = value
+
+    def _changed(self, body: Body) -> list[tuple[int, list[str], torch.Tensor]]:
+        """Return (argument index, names, final value) of what the body replaced."""
+        changed: list[tuple[int, list[str], torch.Tensor]] = []
+        spare: list[Carried] = []
+        for index, item in enumerate(body.carried):
+            finals: dict[int, tuple[list[str], Any]] = {}
+            for name in item.names:
+                final = body.finals[name]
+                if final is item.inside and not _is_updated(body.builder, final):
+                    continue
+                merge_named(name, item.initial, final)
+                finals.setdefault(id(final), ([], final))[0].append(name)
+            for names, final in finals.values():
+                if changed and changed[-1][0] == index:
+                    inside = self._argument(body.builder, names[0], item.initial)
+                    spare.append(Carried(names, item.initial, inside))
+                    changed.append((-len(spare), names, final))
+                else:
+                    changed.append((index, names, final))
+        start = len(body.carried)
+        if spare and body.builder.captured:
+            raise exc.StatementNotSupported(
+                construct="two names of one tensor that a loop rebinds differently"
+            )
+        body.carried += spare
+        return [(i if i >= 0 else start - i - 1, n, f) for i, n, f in changed]
+
+    def _rebind(self, body: Body, outputs: Any, results: list[torch.Tensor]) -> None:
+        for (_, names, _), result in zip(outputs, results, strict=True):
+            for name in names:
+                self._bind(name, result)
+
+    def _forget(self, written: set[str], target: ast.expr | None) -> None:
+        """Names that only the body binds are not defined after it."""
+        assert self.device_scope is not None
+        bound = written | (
+            {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+            if target is not None
+            else set()
+        )
+        for name in bound - self.device_scope.keys():
+            self.device_scope[name] = DeviceOnly(name)
+
+    def device_While(self, node: ast.While) -> None:
+        if node.orelse:
+            raise exc.StatementNotSupported(construct="while ... else")
+        for _ in range(MAX_UNROLL):
+            with self._scratch():
+                decided = self.static_bool(self.evaluate(node.test))
+            if decided is None:
+                self._traced_while(node)
+                return
+            if not decided:
+                return
+            self.statements(node.body)
+        raise exc.StatementNotSupported(construct=f"a while of {MAX_UNROLL} turns")
+
+    def _scratch(self) -> Any:
+        return self.tracer.recording()
+
+    def _traced_while(self, node: ast.While) -> None:
+        written = assigned_names(node.body)
+        assert self.device_scope is not None
+        for name in sorted(written & self.device_scope.keys()):
+            if not isinstance(self.device_scope[name], (torch.Tensor, DeviceOnly)):
+                self._make_tensor(name)
+        tests: list[Any] = []
+        condition = self._trace_body(
+            written, lambda: tests.append(self._predicate(node.test))
+        )
+        condition.builder.graph.output([condition.builder.lookup(tests[-1])])
+        body = self._trace_body(written, lambda: self.statements(node.body))
+        outputs = []
+        for index, item in enumerate(body.carried):
+            final = body.finals[item.names[0]]
+            merge_named(item.names[0], item.initial, final)
+            outputs.append((index, item.names, final))
+        body.builder.graph.output([body.builder.lookup(f) for _, _, f in outputs])
+        ir = self.tracer.ir
+        ids = (
+            ir.add(WhileConditionGraphInfo(-1, condition.builder.graph)),
+            ir.add(WhileLoopGraphInfo(-1, body.builder.graph, len(body.carried))),
+        )
+        initial = [c.initial for c in body.carried]
+        results = [self.tracer.like(f) for _, _, f in outputs]
+        captured = (condition.builder.captured, body.builder.captured)
+        self.tracer.emit(_while_loop, (*ids, initial, *captured), results)
+        self._rebind(body, outputs, results)
+        self._forget(written, None)
+
+    # -- branches ------------------------------------------------------------------
+
+    def _predicate(self, node: ast.expr) -> torch.Tensor:
+        value = self.evaluate(node)
+        if isinstance(value, torch.Tensor) and value.dim() > 0:
+            raise exc.TypeInferenceError(
+                "the condition is a tensor with more than one element",
+                hint="use torch.where, or reduce it to a 0-d tensor",
+            )
+        result = scalar_to_tensor(self.tracer, value)
+        return result if result.dtype == torch.bool else result != 0
+
+    def device_If(self, node: ast.If) -> None:
+        with self._scratch():
+            decided = self.static_bool(self.evaluate(node.test))
+        if decided is not None:
+            self.statements(node.body if decided else node.orelse)
+            return
+        predicate = self._predicate(node.test)
+        written = assigned_names(node.body + node.orelse)
+        sides = [self._side(body) for body in (node.body, node.orelse)]
+        outputs = self._joined(sides, sorted(written))
+        graphs = (IfGraphInfo, ElseGraphInfo)
+        ids = []
+        for index, (builder, _) in enumerate(sides):
+            builder.graph.output([builder.lookup(pair[index]) for _, pair in outputs])
+            ids.append(self.tracer.ir.add(graphs[index](-1, builder.graph)))
+        captured = [builder.captured for builder, _ in sides]
+        results = [self.tracer.like(pair[0]) for _, pair in outputs]
+        self.tracer.emit(_if, (predicate, *ids, *captured), results)
+        self._take_results(outputs, results)
+        self._forget(written, None)
+
+    def _side(self, body: list[ast.stmt]) -> tuple[GraphBuilder, dict[str, Any]]:
+        """Trace one side of a branch; return its graph and its names."""
+        scope = dict(self.device_scope or {})
+        errors = len(self.env.errors)
+        with self.tracer.recording() as builder:
+            self.statements(body)
+        assert self.device_scope is not None
+        result, self.device_scope = self.device_scope, scope
+        if len(self.env.errors) > errors:
+            raise AlreadyReported
+        return builder, result
+
+    def _joined(self, sides: Any, written: list[str]) -> list[tuple[Any, list[Any]]]:
+        """Return what the branch produces: (name or outer tensor, value per side)."""
+        before = self.device_scope or {}
+        outputs: list[tuple[Any, list[Any]]] = []
+        for name in written:
+            pair = [scope.get(name) for _, scope in sides]
+            missing = any(v is None or isinstance(v, DeviceOnly) for v in pair)
+            if missing or (pair[0] is before.get(name) and pair[1] is pair[0]):
+                continue
+            if all(isinstance(v, torch.Tensor) for v in pair):
+                merge_named(name, *pair)
+            elif _same_scalar(*pair):
+                before[name] = pair[0]
+                continue
+            else:
+                pair = self._as_tensors(name, sides, pair)
+            outputs.append((name, pair))
+        named = {id(v) for _, pair in outputs for v in pair}
+        outer = [t for b, _ in sides for t in b.mutated if not _made_here(b, t)]
+        for tensor in {id(t): t for t in outer}.values():
+            if id(tensor) not in named:
+                outputs.append((tensor, [tensor, tensor]))
+        return outputs
+
+    def _as_tensors(self, name: str, sides: Any, pair: list[Any]) -> list[Any]:
+        kinds = (int, float, torch.Tensor, *symbols.SymValue)
+        if not all(isinstance(v, kinds) for v in pair):
+            merge_named(name, *pair)
+        result = []
+        for (builder, _), value in zip(sides, pair, strict=True):
+            outer, self.tracer.builder = self.tracer.builder, builder
+            try:
+                result.append(scalar_to_tensor(self.tracer, value))
+            finally:
+                self.tracer.builder = outer
+        merge_named(name, *result)
+        return result
+
+    def _take_results(self, outputs: Any, results: list[torch.Tensor]) -> None:
+        builder = self.tracer.builder
+        assert builder is not None
+        for (target, _), result in zip(outputs, results, strict=True):
+            if isinstance(target, str):
+                self._bind(target, result)
+            else:
+                node = builder.lookup(result)
+                assert node is not None
+                builder.mutated.append(target)
+                builder.bind(target, node)
+
+
+def _numels(bounds: LoopBounds) -> list[Any]:
+    return [bounds.numel(axis) for axis in range(len(bounds.ends))]
+
+
+def _made_here(builder: GraphBuilder, value: torch.Tensor) -> bool:
+    """Whether a changed tensor is local to the graph (neither argument nor outer)."""
+    return all(value is not c for c in builder.captured) and builder.owns(value)
+
+
+def _is_updated(builder: GraphBuilder, value: torch.Tensor) -> bool:
+    return builder.nodes[id(value)][1].op != "placeholder"
+
+
+def _same_scalar(left: Any, right: Any) -> bool:
+    if isinstance(left, symbols.SymValue) or isinstance(right, symbols.SymValue):
+        same_kind = type(left) is type(right)
+        return same_kind and left.node.expr == right.node.expr
+    return type(left) is type(right) and left == right
+
+
+def _augmented(name: str) -> Callable[[Any, Any], Any]:
+    return lambda a, b: getattr(torch.Tensor, name)(a, b)
+
+
+_IN_PLACE_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: _augmented("__iadd__"),
+    ast.Sub: _augmented("__isub__"),
+    ast.Mult: _augmented("__imul__"),
+    ast.Div: _augmented("__itruediv__"),
+    ast.FloorDiv: _augmented("__ifloordiv__"),
+    ast.Mod: _augmented("__imod__"),
+    ast.Pow: _augmented("__ipow__"),
+    ast.LShift: _augmented("__ilshift__"),
+    ast.RShift: _augmented("__irshift__"),
+    ast.BitAnd: _augmented("__iand__"),
+    ast.BitOr: _augmented("__ior__"),
+    ast.BitXor: _augmented("__ixor__"),
+    ast.MatMult: lambda a, b: a @ b,
+}

@@ -1,0 +1,407 @@
+"""Evaluates user expressions on fake tensors, symbols and compile-time values.
+
+One method per expression kind; the value of each node is also kept as a TypeInfo.
+Names come from the device scope, then the host scope, closures, globals, builtins.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import types
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+
+from .. import exc
+from . import symbols
+from .ast_extension import facts
+from .compile_environment import ExtentCollision
+from .function_modes import scalar_to_tensor
+from .host_function import read_names
+from .op_registry import Op
+from .type_info import Unknown
+from .type_info import merge_named
+from .type_info import type_of
+from .variable_origin import ExprOrigin
+from .variable_origin import NameOrigin
+
+if TYPE_CHECKING:
+    from .compile_environment import CompileEnvironment
+    from .graph_tracer import GraphTracer
+    from .host_function import HostFunction
+
+BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+    ast.MatMult: operator.matmul,
+}
+COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+
+
+class DeviceOnly:
+    """What host code finds under a name that only a device loop binds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Evaluator(ast.NodeVisitor):
+    """Computes expressions; statements are the subclasses' business."""
+
+    def __init__(
+        self, env: CompileEnvironment, host: HostFunction, tracer: GraphTracer
+    ) -> None:
+        self.env = env
+        self.host = host
+        self.tracer = tracer
+        self.host_scope: dict[str, Any] = {}
+        self.device_scope: dict[str, Any] | None = None
+        self._global_tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the code being evaluated runs in a device loop."""
+        return self.device_scope is not None
+
+    def evaluate(self, node: ast.expr) -> Any:
+        """Return the value of an expression; errors carry the node's line."""
+        self.tracer.location = self.host.location(node)
+        try:
+            value = self.visit(node)
+        except exc.Base as error:
+            raise error.with_location(self.host.location(node))
+        facts(node).type_info = type_of(value)
+        return value
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        if self.on_device:
+            raise exc.StatementNotSupported(construct=type(node).__name__)
+        return Unknown(f"{type(node).__name__} is not followed by the compiler")
+
+    # -- names and constants -------------------------------------------------------
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        return node.value
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return self.lookup(node.id)
+
+    def lookup(self, name: str) -> Any:
+        """Return the value of a name."""
+        if self.device_scope is not None and name in self.device_scope:
+            return self.device_scope[name]
+        if name in self.host_scope:
+            return self._host_value(name, self.host_scope[name])
+        value = self.host.global_value(name)
+        if isinstance(value, torch.Tensor):
+            return self._global_tensor(name, value)
+        if self.on_device and isinstance(value, types.FunctionType):
+            return self.env.fake_function(value, NameOrigin(name))
+        return self.device_builtin(value) if self.on_device else value
+
+    def device_builtin(self, value: Any) -> Any:
+        """Return the device meaning of a builtin; overridden where there is one."""
+        return value
+
+    def _host_value(self, name: str, value: Any) -> Any:
+        if isinstance(value, DeviceOnly) and not self.on_device:
+            raise exc.CannotReadDeviceVariableOnHost(name=name)
+        if isinstance(value, DeviceOnly):
+            raise exc.CrossRootDeviceValue(name=name)
+        if self.on_device and isinstance(value, Unknown):
+            raise exc.CantReadOnDevice(type=f"{name!r} ({value.reason})")
+        if isinstance(value, torch.Tensor):
+            self.env.add_host_tensor(value, NameOrigin(name))
+        if self.on_device and isinstance(value, types.FunctionType):
+            return self.env.fake_function(value, NameOrigin(name))
+        return value
+
+    def _global_tensor(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        if id(value) not in self._global_tensors:
+            fake = self.env.to_fake(value, NameOrigin(name))
+            self._global_tensors[id(value)] = (value, fake)
+        fake = self._global_tensors[id(value)][1]
+        self.env.add_host_tensor(fake, NameOrigin(name))
+        return fake
+
+    # -- operators -----------------------------------------------------------------
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        left, right = self.evaluate(node.left), self.evaluate(node.right)
+        return self.call(BINARY[type(node.op)], [left, right], {})
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        value = self.evaluate(node.operand)
+        if isinstance(value, Unknown):
+            return value
+        if isinstance(node.op, ast.Not):
+            return self._not(value)
+        table = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+        return self.call(table.get(type(node.op), operator.invert), [value], {})
+
+    def _not(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return torch.logical_not(value)
+        if isinstance(value, symbols.SymValue):
+            return torch.sym_not(_as_symbool(value))
+        return not value
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        values = [self.evaluate(n) for n in (node.left, *node.comparators)]
+        results = [
+            self.call(COMPARE[type(op)], [left, right], {})
+            for op, left, right in zip(node.ops, values, values[1:], strict=False)
+        ]
+        return self._combine(results, is_and=True)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        is_and = isinstance(node.op, ast.And)
+        values: list[Any] = []
+        for operand in node.values:
+            value = self.evaluate(operand)
+            decided = self.static_bool(value)
+            if decided is None:
+                values.append(value)
+            elif decided != is_and:
+                # Python returns the operand that decides.
+                return self._combine([*values, value], is_and) if values else value
+            elif operand is node.values[-1] and not values:
+                return value
+        return self._combine(values, is_and)
+
+    def _combine(self, values: list[Any], is_and: bool) -> Any:
+        result = values[0]
+        for value in values[1:]:
+            if isinstance(result, Unknown) or isinstance(value, Unknown):
+                return Unknown("a condition that is not followed by the compiler")
+            if any(isinstance(v, torch.Tensor) and v.dim() for v in (result, value)):
+                raise exc.TypeInferenceError(
+                    "'and'/'or' of tensors is not defined; use & and |"
+                )
+            if isinstance(result, torch.Tensor) or isinstance(value, torch.Tensor):
+                both = [scalar_to_tensor(self.tracer, v) != 0 for v in (result, value)]
+                result = both[0] & both[1] if is_and else both[0] | both[1]
+            elif is_and:
+                result = _as_symbool(result) & _as_symbool(value)
+            else:
+                result = _as_symbool(result) | _as_symbool(value)
+        return result
+
+    def static_bool(self, value: Any) -> bool | None:
+        """Return the truth of a value if it is known when compiling."""
+        if isinstance(value, (Unknown, torch.Tensor)):
+            return None
+        if isinstance(value, symbols.SymValue):
+            expression = symbols.sym_expr(value)
+            if expression.is_number or expression in (True, False):
+                return bool(expression)
+            return None
+        return bool(value)
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        test = self.evaluate(node.test)
+        decided = self.static_bool(test)
+        if decided is not None:
+            return self.evaluate(node.body if decided else node.orelse)
+        body, orelse = self.evaluate(node.body), self.evaluate(node.orelse)
+        if not self.on_device:
+            try:
+                return merge_named("conditional expression", body, orelse)
+            except exc.Base:
+                return Unknown("a conditional expression of two types")
+        condition = scalar_to_tensor(self.tracer, test) != 0
+        operands = [v if isinstance(v, torch.Tensor) else v for v in (body, orelse)]
+        if not any(isinstance(v, torch.Tensor) for v in operands):
+            operands[0] = scalar_to_tensor(self.tracer, operands[0])
+        return self.call(torch.where, [condition, *operands], {})
+
+    # -- access --------------------------------------------------------------------
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        value = self.evaluate(node.value)
+        if isinstance(value, Unknown):
+            return value
+        result = self.call(getattr, [value, node.attr], {})
+        return self._with_origin(node, value, result)
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        value = self.evaluate(node.value)
+        index = self.evaluate_index(node.slice)
+        if isinstance(value, Unknown):
+            return value
+        if isinstance(value, torch.Tensor):
+            return self.call(torch.Tensor.__getitem__, [value, index], {})
+        if isinstance(index, symbols.SymValue) and not isinstance(value, dict):
+            raise exc.InvalidSequenceSubscription(index=ast.unparse(node.slice))
+        return self._with_origin(node, value, self.call(operator.getitem, [value, index], {}))
+
+    def _with_origin(self, node: ast.expr, container: Any, result: Any) -> Any:
+        """Name a host tensor that was reached through a host container."""
+        is_tensor = isinstance(result, torch.Tensor)
+        if is_tensor and not isinstance(container, torch.Tensor):
+            known = self.tracer.builder is not None and self.tracer.builder.lookup(result)
+            if not known:
+                self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
+        return result
+
+    def evaluate_index(self, node: ast.expr) -> Any:
+        """Return a subscript: tuples and slices are kept as such."""
+        if isinstance(node, ast.Tuple):
+            return tuple(self.evaluate_index(e) for e in self._starred(node.elts))
+        return self.evaluate(node)
+
+    def _starred(self, nodes: list[ast.expr]) -> list[ast.expr]:
+        if any(isinstance(n, ast.Starred) for n in nodes):
+            raise exc.StatementNotSupported(construct="* in a subscript")
+        return nodes
+
+    def visit_Slice(self, node: ast.Slice) -> slice:
+        parts = [node.lower, node.upper, node.step]
+        return slice(*[None if p is None else self.evaluate(p) for p in parts])
+
+    # -- displays ------------------------------------------------------------------
+
+    def visit_Tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
+        return tuple(self._elements(node.elts))
+
+    def visit_List(self, node: ast.List) -> list[Any]:
+        return self._elements(node.elts)
+
+    def _elements(self, nodes: list[ast.expr]) -> list[Any]:
+        result: list[Any] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                result += list(self.evaluate(node.value))
+            else:
+                result.append(self.evaluate(node))
+        return result
+
+    def visit_Dict(self, node: ast.Dict) -> Any:
+        result: dict[Any, Any] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                result.update(self.evaluate(value))
+            else:
+                result[self.evaluate(key)] = self.evaluate(value)
+        return result
+
+    def _native(self, node: ast.expr) -> Any:
+        """Let Python evaluate a node over the current values."""
+        namespace = dict(self.host.fn.__globals__)
+        for name in read_names(node):
+            try:
+                namespace[name] = self.lookup(name)
+            except exc.UndefinedVariable:
+                continue  # bound inside the node itself
+            if isinstance(namespace[name], Unknown):
+                return namespace[name]
+        code = compile(ast.Expression(node), self.host.source.filename, "eval")
+        return self.call(eval, [code, namespace], {})
+
+    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = _native
+    visit_GeneratorExp = visit_JoinedStr = visit_Set = _native
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
+        if self.on_device:
+            raise exc.StatementNotSupported(construct=":= (a walrus assignment)")
+        value = self.evaluate(node.value)
+        self.host_scope[node.target.id] = value
+        return value
+
+    # -- calls ---------------------------------------------------------------------
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        function = self.evaluate(node.func)
+        args = self._elements(node.args)
+        kwargs: dict[str, Any] = {}
+        for keyword in node.keywords:
+            value = self.evaluate(keyword.value)
+            if keyword.arg is None:
+                kwargs.update(value)
+            else:
+                kwargs[keyword.arg] = value
+        self.tracer.location = self.host.location(node)
+        self.tracer.call_node = node
+        return self.call_user(node, function, args, kwargs)
+
+    def call_user(
+        self, node: ast.Call, function: Any, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call what the user wrote; a hook for what host code treats apart."""
+        return self.call(function, args, kwargs)
+
+    def call(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a function on compile-time values, with errors made readable."""
+        if any(isinstance(a, Unknown) for a in (function, *args, *kwargs.values())):
+            unknown = [a for a in (function, *args) if isinstance(a, Unknown)]
+            return (unknown or [Unknown("an argument is not known")])[0]
+        if is_kernel(function):
+            raise exc.NestedKernelCallsNotSupported()
+        try:
+            return function(*args, **kwargs)
+        except (exc.Base, ExtentCollision):
+            raise
+        except Exception as error:
+            return self.call_failed(function, args, error)
+
+    def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
+        """Turn an exception of a called function into a typed error."""
+        if "data-dependent" in str(error) or "unbacked" in str(error).lower():
+            raise exc.ShapeSpecializingCall(
+                call=getattr(function, "__name__", "the expression")
+            ) from error
+        if "must match" in str(error) and "size" in str(error):
+            shapes = [type_of(a) for a in args if isinstance(a, torch.Tensor)]
+            if len(shapes) == 2:
+                raise exc.ShapeMismatch(
+                    left=self.shape_text(args[0]), right=self.shape_text(args[1])
+                ) from error
+        raise exc.TorchOpTracingError(error) from error
+
+    def shape_text(self, value: Any) -> str:
+        """Return a tensor's shape with axes named as the user knows them."""
+        from .function_modes import visible_shape
+
+        if not isinstance(value, torch.Tensor):
+            return str(value)
+        return str([str(s) for s in visible_shape(self.tracer, value)]).replace("'", "")
+
+
+def _as_symbool(value: Any) -> Any:
+    if isinstance(value, (torch.SymInt, torch.SymFloat)):
+        return value != 0
+    return value
+
+
+def is_kernel(function: Any) -> bool:
+    """Whether a value is a helion kernel object."""
+    return type(function).__name__ == "Kernel" and hasattr(function, "bind")
+
+
+def is_op(function: Any, *names: str) -> bool:
+    """Whether a value is the language op with one of the names."""
+    return isinstance(function, Op) and function.name in names

@@ -1,0 +1,315 @@
+"""What torch's Python API means while a kernel is traced.
+
+A TorchFunctionMode is on for the whole trace, so that plain helper functions called
+by a kernel see the same rules as the kernel's own text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from .. import exc
+from ..language.memory_ops import load
+from ..language.memory_ops import store
+from ..language.tile import Tile
+from . import symbols
+from .aten_decompositions import matmul
+from .traced_tile import TracedTile
+from .traced_tile import as_size
+
+if TYPE_CHECKING:
+    from .graph_tracer import GraphTracer
+
+Handler = Callable[..., Any]
+DEVICE_HANDLERS: dict[Any, Handler] = {}
+HOST_HANDLERS: dict[Any, Handler] = {}
+
+
+class KernelFunctionMode(TorchFunctionMode):
+    """Gives torch functions their meaning in host and device code of a kernel."""
+
+    def __init__(self, tracer: GraphTracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        handlers = DEVICE_HANDLERS if self.tracer.on_device else HOST_HANDLERS
+        handler = handlers.get(func)
+        if handler is not None:
+            return handler(self.tracer, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def handles(table: dict[Any, Handler], *functions: Any) -> Callable[[Handler], Handler]:
+    """Register a handler for torch functions; it gets the tracer first."""
+
+    def register(handler: Handler) -> Handler:
+        for function in functions:
+            table[function] = handler
+        return handler
+
+    return register
+
+
+# -- indexing ------------------------------------------------------------------------
+
+
+@handles(HOST_HANDLERS, torch.Tensor.__getitem__)
+def host_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> torch.Tensor:
+    """Basic and advanced indexing without a device guard, as fakes may lack one."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    missing = value.dim() - sum(i is not None and i is not ... for i in items)
+    if ... in [i for i in items if not isinstance(i, torch.Tensor)]:
+        at = next(k for k, i in enumerate(items) if i is ...)
+        items[at : at + 1] = [slice(None)] * missing
+    dim = 0
+    tensors: list[Any] = []
+    for item in items:
+        if item is None:
+            value = value.unsqueeze(dim)
+            tensors.append(None)
+            dim += 1
+        elif isinstance(item, slice):
+            if item != slice(None):
+                bounds = item.start, item.stop, item.step
+                value = torch.ops.aten.slice.Tensor(value, dim, *_bounds(bounds))
+            tensors.append(None)
+            dim += 1
+        elif isinstance(item, torch.Tensor):
+            tensors.append(item)
+            dim += 1
+        else:
+            value = value.select(dim, item)
+    if any(t is not None for t in tensors):
+        return torch.ops.aten.index.Tensor(value, tensors)
+    return value
+
+
+def _bounds(bounds: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    start, stop, step = bounds
+    return start, stop, 1 if step is None else step
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.__getitem__)
+def device_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> Any:
+    """A load from a host tensor, a view of a device value."""
+    items = list(index) if isinstance(index, (tuple, list)) else [index]
+    if tracer.env.host_origin(value) is not None:
+        return load(value, pad_index(value, items))
+    return view_subscript(value, items)
+
+
+def view_subscript(value: torch.Tensor, items: list[Any]) -> torch.Tensor:
+    """Apply ``None``, ``:`` and ``...`` to a device value."""
+    given = sum(i is not None and i is not ... for i in items)
+    if given > value.dim():
+        raise exc.RankMismatch(
+            f"{given} indices for a value with {value.dim()} dimensions"
+        )
+    dim = 0
+    for item in items:
+        if item is None:
+            value = value.unsqueeze(dim)
+            dim += 1
+        elif item is ...:
+            dim += value.dim() - dim - _after_ellipsis(items)
+        elif isinstance(item, slice) and item == slice(None):
+            dim += 1
+        else:
+            raise exc.BackendUnsupported(
+                f"index {item!r} of a device value: only None, ':' and '...' can be "
+                "used; load the part you need from the host tensor instead"
+            )
+    return value
+
+
+def _after_ellipsis(items: list[Any]) -> int:
+    return len(items) - 1 - next(k for k, i in enumerate(items) if i is ...)
+
+
+def pad_index(value: torch.Tensor, items: list[Any]) -> list[Any]:
+    """Expand ``...`` and add ``:`` for missing trailing dims."""
+    given = sum(i is not None and i is not ... for i in items)
+    if given > value.dim():
+        raise exc.RankMismatch(
+            f"{given} indices for a tensor with {value.dim()} dimensions"
+        )
+    fill = [slice(None)] * (value.dim() - given)
+    spots = [k for k, i in enumerate(items) if i is ...]
+    if len(spots) > 1:
+        raise exc.TypeInferenceError("more than one '...' in a subscript")
+    if spots:
+        return items[: spots[0]] + fill + items[spots[0] + 1 :]
+    return items + fill
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.__setitem__)
+def device_setitem(
+    tracer: GraphTracer, target: torch.Tensor, index: Any, value: Any
+) -> None:
+    """A store to a host tensor."""
+    if tracer.env.host_origin(target) is None:
+        raise exc.DeviceTensorSubscriptAssignmentNotAllowed("a device value")
+    items = list(index) if isinstance(index, (tuple, list)) else [index]
+    store(target, pad_index(target, items), value)
+
+
+@handles(HOST_HANDLERS, torch.Tensor.__setitem__)
+def host_setitem(
+    tracer: GraphTracer, target: torch.Tensor, index: Any, value: Any
+) -> None:
+    """Changing elements on the host changes no type."""
+
+
+# -- sizes ---------------------------------------------------------------------------
+
+
+def visible_shape(tracer: GraphTracer, value: torch.Tensor) -> tuple[Any, ...]:
+    """Return the shape as user code sees it."""
+    if tracer.env.host_origin(value) is not None:
+        return tuple(value.size())
+    return tuple(tracer.env.size_of(s) for s in value.size())
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.shape.__get__)
+def device_shape(tracer: GraphTracer, value: torch.Tensor) -> Any:
+    return visible_shape(tracer, value)
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.size)
+def device_size(tracer: GraphTracer, value: torch.Tensor, dim: Any = None) -> Any:
+    shape = visible_shape(tracer, value)
+    return shape if dim is None else shape[dim]
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.numel, torch.numel)
+def device_numel(tracer: GraphTracer, value: torch.Tensor) -> Any:
+    total: Any = 1
+    for size in visible_shape(tracer, value):
+        total = total * size
+    return total
+
+
+def _flat_sizes(sizes: Any) -> list[Any]:
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list, torch.Size)):
+        return list(sizes[0])
+    return list(sizes)
+
+
+def _shaped(function: Any) -> Handler:
+    """Call a torch function whose trailing arguments are sizes."""
+
+    def handler(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
+        if "size" in kwargs:
+            args = (*args, kwargs.pop("size"))
+        is_method = isinstance(args[0], torch.Tensor)
+        first, sizes = (args[:1], args[1:]) if is_method else ((), args)
+        extents = [_keep_minus_one(tracer, s) for s in _flat_sizes(sizes)]
+        if not is_method:
+            kwargs.setdefault("device", tracer.env.device)
+        return function(*first, extents, **kwargs)
+
+    return handler
+
+
+def _keep_minus_one(tracer: GraphTracer, size: Any) -> int:
+    return -1 if size == -1 else as_size(tracer.env, size)
+
+
+for _function in (
+    torch.zeros,
+    torch.ones,
+    torch.empty,
+    torch.Tensor.new_zeros,
+    torch.Tensor.new_ones,
+    torch.Tensor.new_empty,
+    torch.Tensor.reshape,
+    torch.Tensor.view,
+    torch.Tensor.expand,
+    torch.Tensor.broadcast_to,
+    torch.reshape,
+    torch.broadcast_to,
+):
+    DEVICE_HANDLERS[_function] = _shaped(_function)
+
+_view = DEVICE_HANDLERS[torch.Tensor.view]
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.view)
+def device_view(tracer: GraphTracer, value: torch.Tensor, *args: Any) -> Any:
+    if len(args) == 1 and isinstance(args[0], torch.dtype):
+        return value.view(args[0])
+    return _view(tracer, value, *args)
+
+
+@handles(DEVICE_HANDLERS, torch.full)
+def device_full(tracer: GraphTracer, size: Any, fill_value: Any, **kwargs: Any) -> Any:
+    extents = [as_size(tracer.env, s) for s in _flat_sizes([size])]
+    kwargs.setdefault("device", tracer.env.device)
+    return torch.full(extents, fill_value, **kwargs)
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.new_full)
+def device_new_full(
+    tracer: GraphTracer, value: torch.Tensor, size: Any, fill_value: Any, **kwargs: Any
+) -> Any:
+    kwargs.setdefault("dtype", value.dtype)
+    return device_full(tracer, size, fill_value, **kwargs)
+
+
+@handles(DEVICE_HANDLERS, torch.arange)
+def device_arange(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
+    extents = [as_size(tracer.env, a) for a in args]
+    kwargs.setdefault("device", tracer.env.device)
+    return torch.arange(*extents, **kwargs)
+
+
+@handles(
+    DEVICE_HANDLERS,
+    torch.matmul,
+    torch.Tensor.matmul,
+    torch.Tensor.__matmul__,
+)
+def device_matmul(tracer: GraphTracer, a: torch.Tensor, b: torch.Tensor) -> Any:
+    return matmul(a, b)
+
+
+def _refused(name: str, hint: str) -> Handler:
+    def handler(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
+        raise exc.NotAllowedOnDevice(f"Tensor.{name}() on device", hint=hint)
+
+    return handler
+
+
+for _name, _hint in {
+    "item": "use the 0-d tensor itself",
+    "tolist": "a device value has no Python form",
+    "__bool__": "use torch.where, or `if` on a 0-d tensor",
+    "nonzero": "the result's size would depend on data; use a mask",
+    "masked_select": "the result's size would depend on data; use torch.where",
+}.items():
+    DEVICE_HANDLERS[getattr(torch.Tensor, _name)] = _refused(_name, _hint)
+
+
+def scalar_to_tensor(tracer: GraphTracer, value: Any) -> torch.Tensor:
+    """Return a 0-d device tensor of a Python or symbolic scalar."""
+    if isinstance(value, torch.Tensor):
+        return value
+    if isinstance(value, symbols.SymValue):
+        kinds = {torch.SymInt: torch.int64, torch.SymFloat: torch.float32}
+        dtype = kinds.get(type(value), torch.bool)
+        result = torch.empty([], dtype=dtype, device=tracer.env.device)
+        return tracer.emit(torch.ops.aten.full.default, ([], value), result)
+    return torch.full([], value, device=tracer.env.device)
+
+
+def is_tile(value: object) -> bool:
+    """Whether a value is the loop variable of a tile loop."""
+    return isinstance(value, (Tile, TracedTile))

@@ -1,0 +1,350 @@
+"""Host AST and device graphs to one Python module, for one Config."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import types
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+
+from .. import exc
+from . import symbols
+from .ast_extension import assign
+from .ast_extension import expr
+from .ast_extension import facts
+from .ast_extension import statements
+from .dead_code import eliminate_dead_code
+from .device_function import DeviceFunction
+from .host_function import read_names
+from .host_function import saved_name
+from .tile_dispatch import block_values
+from .tile_dispatch import program_ids
+from .tile_dispatch import tile_strategy
+from .tile_strategy import LoopDim
+from .variable_origin import BlockSizeOrigin
+from .variable_origin import TunableOrigin
+
+if TYPE_CHECKING:
+    from ..runtime.config import Config
+    from .compile_environment import CompileEnvironment
+    from .device_ir import DeviceIR
+    from .device_ir import RootGraphInfo
+    from .host_function import HostFunction
+    from .variable_origin import Origin
+
+_OPTIONS = ("num_warps", "num_stages", "maxnreg")
+
+
+@dataclass
+class ModuleBuilder:
+    """Collects the kernels and the wrapper of one module."""
+
+    host: HostFunction
+    env: CompileEnvironment
+    ir: DeviceIR
+    config: Config
+    kernels: list[ast.stmt] = field(default_factory=list)
+    launches: dict[int, list[ast.stmt]] = field(default_factory=dict)
+
+    def build(self) -> str:
+        """Return the text of the module."""
+        graphs = self.ir.graphs_for(self._rolled())
+        for index, root_id in enumerate(self.ir.root_ids):
+            self._emit_launch(index, graphs[root_id], graphs)
+        wrapper = _HostWriter(self).wrapper()
+        body = [*self.kernels, wrapper]
+        module = ast.Module(body=[*self._imports(body), *body], type_ignores=[])
+        text = ast.unparse(ast.fix_missing_locations(module))
+        return "from __future__ import annotations\n\n" + _spaced(text)
+
+    def _rolled(self) -> list[int]:
+        specs = self.env.config_spec.reduction_loops
+        chunks = self.config.reduction_loops
+        pairs = zip(specs, chunks, strict=True)
+        return [spec.block_id for spec, chunk in pairs if chunk is not None]
+
+    # -- one launch ------------------------------------------------------------------
+
+    def _emit_launch(self, index: int, root: Any, graphs: dict[int, Any]) -> None:
+        suffix = f"_{index}" if index else ""
+        name = f"_helion_{self.host.name}{suffix}"
+        values = block_values(self.env, self.config)
+        fn = DeviceFunction(self.env, self.config, name, graphs, values)
+        grid = self._emit_body(fn, root)
+        body = eliminate_dead_code([*fn.preamble, *fn.body])
+        if not body:
+            raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
+        params = self._used_params(fn, body)
+        self.kernels.append(self._kernel_def(fn, body, params))
+        self.launches[root.graph_id] = self._launch_code(fn, grid, params)
+
+    def _emit_body(self, fn: DeviceFunction, root: RootGraphInfo) -> str:
+        steps = root.steps or [None] * len(root.block_ids)
+        dims = [
+            LoopDim(block, begin, end, step)
+            for block, (begin, end), step in zip(
+                root.block_ids, root.bounds, steps, strict=True
+            )
+        ]
+        strategy = tile_strategy(fn, dims)
+        pids = program_ids(fn, strategy)
+
+        def body() -> None:
+            strategy.codegen_grid()
+            fn.interpret(root, [])
+
+        pids.emit(body)
+        return pids.grid_text()
+
+    def _used_params(self, fn: DeviceFunction, body: list[ast.stmt]) -> list[Any]:
+        used = set().union(*[read_names(s) for s in body])
+        every = [*fn.args.values(), *fn.constexprs.values()]
+        return [arg for arg in every if arg.name in used]
+
+    def _kernel_def(
+        self, fn: DeviceFunction, body: list[ast.stmt], params: list[Any]
+    ) -> ast.FunctionDef:
+        items = [p.name + (": tl.constexpr" if p.is_constexpr else "") for p in params]
+        (kernel,) = statements(
+            f"@triton.jit\ndef {fn.name}({', '.join(items)}):\n    pass"
+        )
+        assert isinstance(kernel, ast.FunctionDef)
+        kernel.body = body
+        return kernel
+
+    def _launch_code(
+        self, fn: DeviceFunction, grid: str, params: list[Any]
+    ) -> list[ast.stmt]:
+        code: list[ast.stmt] = []
+        needed = {a.name: a for a in fn.constexprs.values()}
+        names = {p.name for p in params} | read_names(expr(grid))
+        for name, arg in needed.items():
+            if name in names and arg.host != name:
+                code.append(assign(name, expr(arg.host)))
+            elif name in names:
+                code.append(assign(name, self._host_block(fn, name)))
+        args = ", ".join(p.name if p.is_constexpr else p.host for p in params)
+        options = ", ".join(
+            f"{key}={self.config[key]!r}"
+            for key in _OPTIONS
+            if self.config.get(key) is not None
+        )
+        code += statements(f"_launcher({fn.name}, {grid}, {args}, {options})")
+        return code
+
+    def _host_block(self, fn: DeviceFunction, name: str) -> ast.expr:
+        """Return host code of a block size that a host expression computes."""
+        block = int(name.rpartition("_")[2])
+        return expr(fn.host_text(symbols.sym_expr(fn.block_values[block])))
+
+    # -- the wrapper's values --------------------------------------------------------
+
+    def replacement(self, origin: Origin) -> ast.expr:
+        """Return the number that stands for a registered block size or tunable."""
+        if isinstance(origin, BlockSizeOrigin):
+            return expr(repr(block_values(self.env, self.config)[origin.block_id]))
+        assert isinstance(origin, TunableOrigin)
+        return expr(repr(self.config[origin.name]))
+
+    def device_text(self) -> str:
+        """Return host code of the kernel's device."""
+        return self.env.device_text
+
+    # -- imports ---------------------------------------------------------------------
+
+    def _imports(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        used = set().union(*[read_names(s) for s in body])
+        result: list[ast.stmt] = []
+        table = self.env.backend.imports
+        known = {n for n in table if n in used}
+        for name in [n for n in table if n in known]:
+            result += ast.parse(table[name]).body
+        for name, value in sorted(self._global_modules(used - known).items()):
+            result += ast.parse(f"import {value.__name__} as {name}").body
+        if "_source_module" in used:
+            module = self.host.fn.__module__
+            result += ast.parse(f"import {module} as _source_module").body
+        return result
+
+    def _global_modules(self, used: set[str]) -> dict[str, types.ModuleType]:
+        namespace = self.host.fn.__globals__
+        found = {n: namespace.get(n) for n in used if n not in self.host.local_names}
+        return {
+            n: v
+            for n, v in found.items()
+            if isinstance(v, types.ModuleType) and n not in self.host.params
+        }
+
+
+class _HostWriter(ast.NodeTransformer):
+    """Rewrites the user's function into the wrapper that launches the kernels."""
+
+    def __init__(self, builder: ModuleBuilder) -> None:
+        self.builder = builder
+        self.host = builder.host
+        self.local = set(self.host.params) | self.host.local_names
+        self.nested: list[set[str]] = []
+
+    def wrapper(self) -> ast.FunctionDef:
+        """Return the wrapper's definition."""
+        source = self.host.tree
+        result = ast.FunctionDef(
+            name=source.name,
+            args=self._arguments(source.args),
+            body=[*self._saved_arguments(), *self._block(source.body)],
+            decorator_list=[],
+            returns=None,
+            type_comment=None,
+            type_params=[],
+        )
+        return result
+
+    def _arguments(self, source: ast.arguments) -> ast.arguments:
+        """Return the parameters without annotations, plus the launcher."""
+        extra = "*, _launcher=_default_launcher"
+        if self.host.closure:
+            extra += ", _closure"
+        (function,) = statements(f"def f({', '.join([*self.host.params, extra])}): pass")
+        assert isinstance(function, ast.FunctionDef)
+        return function.args
+
+    def _saved_arguments(self) -> list[ast.stmt]:
+        """Keep parameters that the body rebinds but whose sizes kernels need."""
+        rebound = [p for p in self.host.params if p in self.host.local_names]
+        return [
+            assign(saved_name(p), expr(p))
+            for p in rebound
+            if any(
+                saved_name(p) in read_names(statement)
+                for code in self.builder.launches.values()
+                for statement in code
+            )
+        ]
+
+    def _block(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        result: list[ast.stmt] = []
+        for statement in body:
+            visited = self.visit(statement)
+            result += visited if isinstance(visited, list) else [visited]
+        return result
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        clone = copy.copy(node)
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                items: list[Any] = []
+                for item in value:
+                    visited = self.visit(item) if isinstance(item, ast.AST) else item
+                    items += visited if isinstance(visited, list) else [visited]
+                setattr(clone, name, items)
+            elif isinstance(value, ast.AST):
+                setattr(clone, name, self.visit(value))
+        return clone
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        is_docstring = isinstance(node.value, ast.Constant)
+        return [] if is_docstring else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is None:
+            return []
+        value = self.visit(node.value)
+        target = self.visit(node.target)
+        return ast.Assign(targets=[target], value=value, lineno=0, col_offset=0)
+
+    def visit_For(self, node: ast.For) -> Any:
+        known = facts(node)
+        if known.launch_ids:
+            return self._launch(node, known.launch_ids[-1])
+        if self._was_dead_launch(node):
+            return statements(
+                "raise AssertionError('a branch was taken that compiling ruled out')"
+            )
+        return self.generic_visit(node)
+
+    def _launch(self, node: ast.For, root_id: int) -> list[ast.stmt]:
+        return copy.deepcopy(self.builder.launches[root_id])
+
+    def _was_dead_launch(self, node: ast.For) -> bool:
+        """A tile loop on a branch that is never taken has no kernel."""
+        if facts(node).loop_type is not None or not isinstance(node.iter, ast.Call):
+            return False
+        return ast.unparse(node.iter.func).endswith((".tile", ".grid"))
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        known = facts(node)
+        if known.replacement is not None:
+            return self.builder.replacement(known.replacement)
+        result = self.generic_visit(node)
+        assert isinstance(result, ast.Call)
+        if known.needs_device:
+            device = expr(self.builder.device_text())
+            result.keywords = [*result.keywords, ast.keyword("device", device)]
+        return result
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        name = node.id
+        if not isinstance(node.ctx, ast.Load) or name in self.local:
+            return ast.Name(id=name, ctx=node.ctx)
+        if name in self.host.closure:
+            return expr(f"_closure[{name!r}]")
+        value = self.host.fn.__globals__.get(name, _MISSING)
+        if value is _MISSING or isinstance(value, types.ModuleType):
+            return ast.Name(id=name, ctx=node.ctx)
+        if hasattr(builtins, name) and value is getattr(builtins, name):
+            return ast.Name(id=name, ctx=node.ctx)
+        return expr(f"_source_module.{name}")
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        inner = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
+        inner |= {
+            n.id
+            for n in ast.walk(node)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+        return self._scoped(node, inner)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._scoped(
+            node, {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
+        )
+
+    def _comprehension(self, node: ast.AST) -> ast.AST:
+        inner = {
+            n.id
+            for n in ast.walk(node)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+        return self._scoped(node, inner)
+
+    visit_ListComp = visit_SetComp = visit_DictComp = _comprehension
+    visit_GeneratorExp = _comprehension
+
+    def _scoped(self, node: ast.AST, names: set[str]) -> ast.AST:
+        outer, self.local = self.local, self.local | names
+        try:
+            return self.generic_visit(node)
+        finally:
+            self.local = outer
+
+
+_MISSING = object()
+
+
+def _spaced(text: str) -> str:
+    """Put blank lines before definitions."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        starts = line.startswith(("@", "def ")) and not (
+            lines and lines[-1].startswith("@")
+        )
+        while starts and lines and not lines[-1]:
+            lines.pop()
+        if starts and lines:
+            lines += ["", ""]
+        lines.append(line)
+    return "\n".join(lines) + "\n"

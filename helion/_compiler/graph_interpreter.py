@@ -1,0 +1,52 @@
+"""Replays the lowerings of a graph under one Config."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+from typing import Any
+
+from torch import fx
+
+from .. import exc
+from .ast_extension import as_expr
+from .ast_extension import expr
+from .ast_extension import is_atom
+from .codegen_state import CodegenState
+from .device_ir import _host_tensor
+
+if TYPE_CHECKING:
+    from .device_function import DeviceFunction
+    from .device_ir import GraphInfo
+
+
+def interpret_graph(
+    fn: DeviceFunction, info: GraphInfo, inputs: list[Any]
+) -> list[ast.expr]:
+    """Emit a graph's nodes in order; return the expressions of its outputs."""
+    values: dict[fx.Node, Any] = {}
+    arguments = iter(inputs)
+    for node in info.graph.nodes:
+        if node.op == "placeholder":
+            values[node] = as_expr(next(arguments))
+        elif node.op == "call_function":
+            values[node] = _emit_node(fn, node, values)
+    return [values[node] for node in info.outputs]
+
+
+def _emit_node(fn: DeviceFunction, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    lowering = node.meta["lowering"]
+    state = CodegenState(fn.env, fn.config, fn, node, values)
+    try:
+        result = lowering.codegen(state)
+    except exc.Base as error:
+        raise error.with_location(node.meta.get("location"))
+    if not isinstance(result, ast.expr):
+        return result
+    if node.target is _host_tensor or is_atom(result):
+        return result
+    if not node.users:
+        if not lowering.is_pure:
+            fn.emit(ast.Expr(value=result, lineno=0, col_offset=0))
+        return expr("None")
+    return fn.lift(result, node.meta.get("name", "v"))

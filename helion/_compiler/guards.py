@@ -1,0 +1,48 @@
+"""What stage 1 assumed of the arguments, as code that checks a later call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from .. import exc
+from . import symbols
+
+if TYPE_CHECKING:
+    import sympy
+
+    from .compile_environment import CompileEnvironment
+    from .host_function import HostFunction
+
+
+def of(host: HostFunction, env: CompileEnvironment) -> tuple[str, tuple[Any, ...]]:
+    """Return a lambda over the parameters and the outcome that it must give."""
+    texts: list[str] = []
+    blocks = {info.symbol for info in env.block_sizes}
+    for expression in symbols.guard_expressions(env.shape_env):
+        if expression.free_symbols & blocks:
+            _check_block_guard(expression, blocks)
+            continue
+        text = env.backend.print_host_expr(expression, lambda s: _argument(env, s))
+        if text not in texts:
+            texts.append(text)
+    if not texts:
+        return "", ()
+    parameters = ", ".join(host.params)
+    return f"lambda {parameters}: ({', '.join(texts)},)", (True,) * len(texts)
+
+
+def _argument(env: CompileEnvironment, symbol: sympy.Symbol) -> str:
+    text = env.symbol_origins[symbol].host_str()
+    return text.replace("_given_", "")
+
+
+def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
+    """A block size differs per Config, so nothing may be decided by its value."""
+    from sympy import Ne
+
+    if isinstance(expression, Ne) or expression.func.__name__ == "Ne":
+        return
+    raise exc.ShapeSpecializingCall(call=f"the comparison {expression} of a block size")
+
+

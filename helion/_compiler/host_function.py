@@ -1,0 +1,158 @@
+"""HostFunction: the user's function as the compiler sees it, before any Config."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import types
+from dataclasses import dataclass
+from dataclasses import field
+from typing import Any
+
+from .. import exc
+from .source_location import FunctionSource
+from .source_location import SourceLocation
+from .variable_origin import NameOrigin
+
+RESERVED_NAMES = {
+    "hl",
+    "tl",
+    "torch",
+    "triton",
+    "math",
+    "operator",
+    "libdevice",
+    "tl_math",
+    "triton_helpers",
+    "helion",
+    "_launcher",
+    "_default_launcher",
+    "_source_module",
+    "_closure",
+    "_NUM_SM",
+}
+
+
+@dataclass
+class HostFunction:
+    """Source, parameters, globals and closure of a kernel function."""
+
+    fn: types.FunctionType
+    source: FunctionSource
+    tree: ast.FunctionDef
+    closure: dict[str, Any]
+    local_names: set[str]
+    constexpr_params: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.tree.name
+
+    @property
+    def params(self) -> list[str]:
+        """Parameter names in order."""
+        return [a.arg for a in self.tree.args.posonlyargs + self.tree.args.args]
+
+    def location(self, node: ast.AST) -> SourceLocation:
+        """Return the user's line of a node."""
+        return self.source.location(node)
+
+    def global_value(self, name: str) -> Any:
+        """Return a closure, global or builtin value; UndefinedVariable if none."""
+        if name in self.closure:
+            return self.closure[name]
+        if name in self.fn.__globals__:
+            return self.fn.__globals__[name]
+        if hasattr(builtins, name):
+            return getattr(builtins, name)
+        raise exc.UndefinedVariable(name=name)
+
+    def param_origin(self, name: str) -> NameOrigin:
+        """Return how host code spells an argument, also after it is rebound."""
+        return NameOrigin(saved_name(name) if name in self.local_names else name)
+
+
+def saved_name(param: str) -> str:
+    """Return the wrapper's name for an argument whose parameter is rebound."""
+    return f"_given_{param}"
+
+
+def parse(fn: types.FunctionType) -> HostFunction:
+    """Parse a kernel function and check what the text alone can tell."""
+    source = FunctionSource.of(fn)
+    tree = ast.parse(source.text).body[0]
+    if not isinstance(tree, ast.FunctionDef):
+        raise exc.StatementNotSupported(construct=f"{type(tree).__name__} as a kernel")
+    closure = dict(inspect.getclosurevars(fn).nonlocals)
+    host = HostFunction(fn, source, tree, closure, assigned_names(tree.body))
+    host.constexpr_params = {
+        a.arg
+        for a in tree.args.posonlyargs + tree.args.args
+        if a.annotation is not None and "constexpr" in ast.unparse(a.annotation).lower()
+    }
+    _check_decorators(host)
+    _check_names(host)
+    return host
+
+
+def _check_decorators(host: HostFunction) -> None:
+    """A decorator applied before ours would hide the function's source."""
+    names = [ast.unparse(d) for d in host.tree.decorator_list]
+    ours = [i for i, n in enumerate(names) if n.split("(")[0].endswith("kernel")]
+    if ours and ours[-1] != len(names) - 1:
+        error = exc.DecoratorAfterHelionKernelDecorator()
+        raise error.with_location(host.location(host.tree.decorator_list[-1]))
+
+
+def _check_names(host: HostFunction) -> None:
+    for name in [*host.params, *sorted(host.local_names)]:
+        if name in RESERVED_NAMES:
+            raise exc.NamingConflict(name=name).with_location(host.location(host.tree))
+
+
+class _AssignedNames(ast.NodeVisitor):
+    """Collects every name that statements bind, nested functions left out."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, (ast.Store, ast.Del)):
+            self.names.add(node.id)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.names.add(node.name)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """A lambda binds names of its own only."""
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = (
+        visit_Lambda  # type: ignore[assignment]
+    )
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.names.add((node.asname or node.name).split(".")[0])
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name:
+            self.names.add(node.name)
+        self.generic_visit(node)
+
+
+def assigned_names(body: list[ast.stmt]) -> set[str]:
+    """Return the names that a list of statements binds."""
+    visitor = _AssignedNames()
+    for statement in body:
+        visitor.visit(statement)
+    return visitor.names
+
+
+def read_names(node: ast.AST) -> set[str]:
+    """Return the names that a node reads."""
+    return {
+        n.id
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    }

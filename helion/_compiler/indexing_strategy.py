@@ -1,0 +1,264 @@
+"""Indexing modes: how the elements of one access are addressed."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+
+from . import symbols
+from .ast_extension import expr
+from .codegen_text import conjunction
+from .codegen_text import expand
+
+if TYPE_CHECKING:
+    from .codegen_state import CodegenState
+
+
+@dataclass
+class Access:
+    """One load, store or atomic: which elements of which host tensor.
+
+    ``index`` has one tuple per element, ``("tile", block_id)``, ``("full", block_id)``,
+    ``("scalar", value)``, ``("tensor", value)``, ``("slice", start, step, length)`` or
+    ``("new",)``; ``shape`` are the device extents of the selection.
+    """
+
+    state: CodegenState
+    host: str
+    tensor: torch.Tensor
+    index: list[tuple[Any, ...]]
+    fakes: list[tuple[Any, ...]]
+    shape: list[int]
+    extra_mask: ast.expr | None = None
+    extra_shape: list[int] | None = None
+
+    @classmethod
+    def of(cls, state: CodegenState, shape: list[int]) -> Access:
+        """Read tensor and index from the first two arguments of a node."""
+        node = state.node.args[0]
+        assert isinstance(node, torch.fx.Node)
+        return cls(
+            state,
+            str(node.args[0]),
+            node.meta["val"],
+            state.arg(1),
+            state.fake_arg(1),
+            shape,
+        )
+
+
+class IndexingStrategy:
+    """Base of the indexing modes."""
+
+    def load(self, access: Access, options: str) -> ast.expr:
+        """Return the expression of a load."""
+        raise NotImplementedError
+
+    def store(self, access: Access, value: ast.expr) -> ast.expr:
+        """Return the expression of a store."""
+        raise NotImplementedError
+
+
+INDEXING: dict[str, IndexingStrategy] = {}
+
+
+def register_indexing(
+    name: str,
+) -> Callable[[type[IndexingStrategy]], type[IndexingStrategy]]:
+    """Make an indexing mode available under its Config name."""
+
+    def register(cls: type[IndexingStrategy]) -> type[IndexingStrategy]:
+        INDEXING[name] = cls()
+        return cls
+
+    return register
+
+
+def align(value: ast.expr, shape: list[int], rank: int, launch: Any) -> ast.expr:
+    """Give a value the leading dims of size 1 that it lacks for ``rank`` dims."""
+    own = launch.rank(shape)
+    if own in (0, rank):
+        return value
+    items = ["None"] * (rank - own) + [":"] * own
+    return expr(f"{{v}}[{', '.join(items)}]", v=value)
+
+
+@register_indexing("pointer")
+class PointerIndexing(IndexingStrategy):
+    """A pointer per element; always possible."""
+
+    def load(self, access: Access, options: str) -> ast.expr:
+        pointer, mask = self.pointer(access), self.mask(access)
+        if mask is None:
+            return expr(f"tl.load({{p}}{options})", p=pointer)
+        return expr(f"tl.load({{p}}, {{m}}, other=0{options})", p=pointer, m=mask)
+
+    def store(self, access: Access, value: ast.expr) -> ast.expr:
+        pointer, mask = self.pointer(access), self.mask(access)
+        if mask is None:
+            return expr("tl.store({p}, {v})", p=pointer, v=value)
+        return expr("tl.store({p}, {v}, {m})", p=pointer, v=value, m=mask)
+
+    def mask(self, access: Access) -> ast.expr | None:
+        """Return which lanes exist, None if all do."""
+        launch = access.state.launch
+        mask = launch.mask_expr(access.shape)
+        if access.extra_mask is None:
+            return mask
+        extra = align(
+            access.extra_mask, access.extra_shape or [], launch.rank(access.shape), launch
+        )
+        return conjunction([m for m in (mask, extra) if m is not None])
+
+    def pointer(self, access: Access) -> ast.expr:
+        """Return base plus offsets."""
+        launch = access.state.launch
+        origin = launch.env.host_origin(access.tensor)
+        base = launch.tensor_arg(access.host, origin)
+        terms = _Offsets(access, origin).terms()
+        if not terms and access.shape:
+            shape = launch.shape_expr(access.shape)
+            terms = [expr("tl.zeros({shape}, tl.int32)", shape=shape)]
+        if not terms:
+            return expr(base)
+        total = terms[0]
+        for term in terms[1:]:
+            total = expr("{a} + {b}", a=total, b=term)
+        return expr(f"{base} + ({{total}})", total=total)
+
+
+class _Offsets:
+    """Builds the offset terms of one access, dim by dim."""
+
+    def __init__(self, access: Access, origin: Any) -> None:
+        self.access = access
+        self.launch = access.state.launch
+        self.origin = origin
+        self.rank = self.launch.rank(access.shape)
+        self.places = self._places()
+        self.done_flat: set[tuple[int, ...]] = set()
+
+    def _places(self) -> list[int]:
+        """Return the Triton dim of each dim of the selection."""
+        places: list[int] = []
+        for place, group in enumerate(self.launch.merged_dims(self.access.shape)):
+            places += [place] * len(group)
+        return places
+
+    def terms(self) -> list[ast.expr]:
+        """Return the terms to add to the base pointer."""
+        result: list[ast.expr] = []
+        dim = out = 0
+        pairwise: int | None = None
+        for element, fake in zip(self.access.index, self.access.fakes, strict=True):
+            kind = element[0]
+            if kind == "new":
+                out += 1
+                continue
+            if kind == "tensor" and fake[1].dim() > 1:
+                first = out if pairwise is None else pairwise
+                pairwise_rank = self._pairwise_rank()
+                term = self._tensor(element[1], fake[1], first + pairwise_rank)
+                out += pairwise_rank if pairwise is None else 0
+                pairwise = first
+            else:
+                term = self._one(element, fake, dim, out)
+                out += kind != "scalar"
+            if term is not None:
+                result += self._scaled(term, dim, element)
+            dim += 1
+        return result
+
+    def _pairwise_rank(self) -> int:
+        fakes = [f for f in self.access.fakes if f[0] == "tensor"]
+        return max(f[1].dim() for f in fakes)
+
+    def _tensor(self, value: ast.expr, fake: torch.Tensor, end: int) -> ast.expr:
+        """Place the dims of an index tensor so that they end before dim ``end``."""
+        items = ["None"] * self.rank
+        for position in range(end - fake.dim(), end):
+            items[self.places[position]] = ":"
+        if all(i == ":" for i in items):
+            return self._wide(value)
+        return expr(f"{{v}}[{', '.join(items)}]", v=self._wide(value))
+
+    def _one(
+        self, element: tuple[Any, ...], fake: tuple[Any, ...], dim: int, out: int
+    ) -> ast.expr | None:
+        kind = element[0]
+        if kind == "scalar":
+            return self._scalar(element[1])
+        if kind == "tensor":
+            return expand(self._wide(element[1]), self.places[out], self.rank)
+        extent = self.access.shape[out]
+        if kind == "tile":
+            axis = self.launch.axis_of(extent)
+            return expand(self._tile_index(axis, dim), self.places[out], self.rank)
+        if extent == 1 and kind == "full":
+            return None
+        axis = self.launch.axis_of(extent)
+        index = expr(axis.index) if axis is not None else expr("tl.arange(0, 1)")
+        if kind == "slice":
+            _, start, step, _ = element
+            index = index if step == 1 else expr(f"{{i}} * {step}", i=index)
+            if symbols.static_int(start) != 0:
+                start = self.launch.size_expr(start)
+                index = expr("({s} + {i})", s=start, i=index)
+        return expand(index, self.places[out], self.rank)
+
+    def _tile_index(self, axis: Any, dim: int) -> ast.expr:
+        """Return the tile's index; one linear index where flattened dims collapse."""
+        if axis.flat and self._collapses(axis):
+            if axis.block_id != axis.flat[-1]:
+                return expr("0")
+            return expr(axis.flat_index)
+        return expr(axis.index)
+
+    def _collapses(self, axis: Any) -> bool:
+        """Whether the flattened axes are one stretch of the tensor."""
+        kinds = [tuple(e[:2]) for e in self.access.index]
+        wanted = [("tile", b) for b in axis.flat]
+        if wanted[0] not in kinds:
+            return False
+        first = kinds.index(wanted[0])
+        if kinds[first : first + len(wanted)] != wanted or ("new",) in kinds:
+            return False
+        tensor = self.access.tensor
+        dims = [i for i in range(first, first + len(wanted))]
+        sizes, strides = tensor.size(), tensor.stride()
+        ends = [self.launch.env.block_sizes[b].numel for b in axis.flat]
+        whole = all(str(sizes[d]) == str(e) for d, e in zip(dims, ends, strict=True))
+        return whole and all(
+            str(strides[d]) == str(strides[d + 1] * sizes[d + 1]) for d in dims[:-1]
+        )
+
+    def _scalar(self, value: Any) -> ast.expr | None:
+        if symbols.static_int(value) == 0:
+            return None
+        result = self.launch.size_expr(value)
+        is_number = isinstance(result, ast.Constant)
+        return result if is_number else self._wide(result, is_scalar=True)
+
+    def _wide(self, value: ast.expr, is_scalar: bool = False) -> ast.expr:
+        if not self.launch.is_wide:
+            return value
+        return expr("tl.cast({v}, tl.int64)", v=value)
+
+    def _scaled(
+        self, term: ast.expr, dim: int, element: tuple[Any, ...]
+    ) -> list[ast.expr]:
+        tensor = self.access.tensor
+        if isinstance(term, ast.Constant) and term.value == 0:
+            return []
+        if symbols.static_int(tensor.size(dim)) == 1:
+            # The tile is wider than the tensor: every lane reads its one element.
+            return [] if element[0] == "scalar" else [expr("{t} * 0", t=term)]
+        stride = self.launch.stride_text(self.access.host, self.origin, tensor, dim)
+        if stride == "1":
+            return [term]
+        return [expr(f"{{t}} * {stride}", t=term)]

@@ -1,0 +1,80 @@
+"""Reads the arguments of a loop function into begin, end and step per axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .. import exc
+from . import symbols
+from .traced_tile import TracedTile
+
+
+@dataclass
+class LoopBounds:
+    """The axes of ``hl.tile`` / ``hl.grid``: ``sizes`` are block sizes or steps."""
+
+    kind: str
+    begins: list[Any]
+    ends: list[Any]
+    sizes: list[Any]
+    is_list: bool
+
+    @classmethod
+    def parse(cls, kind: str, args: list[Any], kwargs: dict[str, Any]) -> LoopBounds:
+        """Check the arguments of a loop function call."""
+        size_name = "block_size" if kind == "tile" else "step"
+        unknown = set(kwargs) - {size_name}
+        if unknown or not 1 <= len(args) <= 3:
+            raise exc.IncorrectTileUsage(f"hl.{kind} takes bounds and {size_name}")
+        size = args[2] if len(args) == 3 else kwargs.get(size_name)
+        begin, end = (0, args[0]) if len(args) == 1 or args[1] is None else args[:2]
+        is_list = isinstance(end, (list, tuple))
+        if not is_list:
+            result = cls(kind, [begin], [end], [size], False)
+        else:
+            result = cls(kind, *_per_axis(kind, begin, end, size), True)
+        for low, high in zip(result.begins, result.ends, strict=True):
+            _check_range(kind, low, high)
+        return result
+
+    def numel(self, axis: int) -> int | torch.SymInt | None:
+        """Return the length of an axis, None if only the device knows it."""
+        begin, end = self.begins[axis], self.ends[axis]
+        if isinstance(begin, torch.Tensor) or isinstance(end, torch.Tensor):
+            return None
+        return end if symbols.static_int(begin) == 0 else end - begin
+
+
+def _per_axis(kind: str, begin: Any, end: Any, size: Any) -> tuple[Any, Any, Any]:
+    ends = list(end)
+    begins = [0] * len(ends) if isinstance(begin, int) and begin == 0 else begin
+    sizes = [None] * len(ends) if size is None else size
+    for given in (begins, sizes):
+        if not isinstance(given, (list, tuple)) or len(given) != len(ends):
+            raise exc.IncorrectTileUsage(
+                f"hl.{kind}: begin, end and block size must be lists of one length",
+                hint=f"the loop has {len(ends)} axes; give one entry for each",
+            )
+    return list(begins), ends, list(sizes)
+
+
+def _check_range(kind: str, begin: Any, end: Any) -> None:
+    for bound in (begin, end):
+        if isinstance(bound, TracedTile):
+            raise exc.TileOfTile()
+        if isinstance(bound, torch.Tensor) and bound.dim() > 0:
+            raise exc.IncorrectTileUsage(
+                f"hl.{kind}: a bound is a tensor with {bound.dim()} dimensions; "
+                "bounds are ints or 0-d integer tensors"
+            )
+        if not isinstance(bound, (int, torch.SymInt, torch.Tensor)):
+            raise exc.IncorrectTileUsage(
+                f"hl.{kind}: a bound is a {type(bound).__name__}; bounds are ints or "
+                "0-d integer tensors"
+            )
+    low, high = symbols.static_int(begin), symbols.static_int(end)
+    if low is not None and high is not None and low > high:
+        raise exc.InvalidTileRange(begin=low, end=high)

@@ -1,0 +1,165 @@
+"""Lowering objects: prepared once per node, they emit its code under any Config."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+from torch import fx
+
+from .. import exc
+from . import codegen_control_flow
+from .backend import AtenRule
+from .device_ir import _get_symnode
+from .device_ir import _host_tensor
+from .op_registry import Op
+
+if TYPE_CHECKING:
+    from .codegen_state import CodegenState
+    from .compile_environment import CompileEnvironment
+    from .device_ir import DeviceIR
+
+Unknown = None
+
+
+class Lowering:
+    """How one node becomes code, and what its padded lanes hold."""
+
+    is_pure = True
+
+    def codegen(self, state: CodegenState) -> Any:
+        """Return the expression (or list of them) of the node's result."""
+        raise NotImplementedError
+
+    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
+        """Return the constant in the result's padded lanes, None if unknown."""
+        return Unknown
+
+
+@dataclass
+class APIFuncLowering(Lowering):
+    """A language op: its own codegen rule."""
+
+    op: Op[..., Any]
+    rule: Callable[[CodegenState], Any]
+
+    @property
+    def is_pure(self) -> bool:  # type: ignore[override]
+        return not self.op.flags.impure
+
+    def codegen(self, state: CodegenState) -> Any:
+        return self.rule(state)
+
+    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
+        rule = self.op.masked_value
+        return rule(node) if rule is not None else Unknown
+
+
+@dataclass
+class AtenLowering(Lowering):
+    """An ATen operator with a rule of the backend."""
+
+    rule: AtenRule
+
+    def codegen(self, state: CodegenState) -> Any:
+        return self.rule.codegen(state)
+
+    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
+        if self.rule.masked_value is None:
+            return Unknown
+        return self.rule.masked_value(node, known)
+
+
+class PointwiseLowering(AtenLowering):
+    """Each result element comes from the operands' elements at the same place."""
+
+
+class ReductionLowering(AtenLowering):
+    """Folds one axis; the strategy of the axis decides how."""
+
+
+class SimpleLowering(AtenLowering):
+    """Views, creation, products: emitted as one Triton call."""
+
+
+_KINDS: dict[str, type[AtenLowering]] = {
+    "pointwise": PointwiseLowering,
+    "reduction": ReductionLowering,
+    "simple": SimpleLowering,
+}
+
+
+@dataclass
+class ControlFlowLowering(Lowering):
+    """Loops, branches and the nodes that bring host values in."""
+
+    rule: Callable[[CodegenState], Any]
+    is_effect: bool = False
+
+    @property
+    def is_pure(self) -> bool:  # type: ignore[override]
+        return not self.is_effect
+
+    def codegen(self, state: CodegenState) -> Any:
+        return self.rule(state)
+
+    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
+        if node.target is codegen_control_flow.getitem:
+            return known(node.args[0]) if _is_pointwise_pair(node) else Unknown
+        return Unknown
+
+
+def _is_pointwise_pair(node: fx.Node) -> bool:
+    return False
+
+
+def prepare_lowerings(ir: DeviceIR, env: CompileEnvironment) -> None:
+    """Store a lowering on every call node of every graph."""
+    for info in ir.graphs:
+        for node in info.graph.nodes:
+            if node.op == "call_function" and "lowering" not in node.meta:
+                node.meta["lowering"] = lowering_of(node, env)
+
+
+def lowering_of(node: fx.Node, env: CompileEnvironment) -> Lowering:
+    """Choose the lowering of a node; a typed error at the user's line if none."""
+    try:
+        return _lowering_of(node.target, node, env)
+    except exc.Base as error:
+        raise error.with_location(node.meta.get("location"))
+
+
+def _lowering_of(target: Any, node: fx.Node, env: CompileEnvironment) -> Lowering:
+    if isinstance(target, Op):
+        rule = target.codegen.get(env.backend.name)
+        if rule is None:
+            raise exc.BackendImplementationMissing(
+                backend=env.backend.name, detail=f"codegen of hl.{target.name}"
+            )
+        return APIFuncLowering(target, rule)
+    if target in (_host_tensor, _get_symnode):
+        return ControlFlowLowering(codegen_control_flow.RULES[target])
+    if target in codegen_control_flow.RULES:
+        is_effect = target is not codegen_control_flow.getitem
+        pure = target is codegen_control_flow.mask_to
+        return ControlFlowLowering(
+            codegen_control_flow.RULES[target], is_effect and not pure
+        )
+    if isinstance(target, torch._ops.OpOverload):
+        rule = env.backend.aten_rule(target) or env.backend.fallback_rule(node)
+        if rule is not None:
+            return _KINDS[rule.kind](rule)
+        raise exc.BackendUnsupported(
+            backend=env.backend.name, detail=f"the operator {target} in a device loop"
+        )
+    raise AssertionError(f"no lowering for {node.format_node()}")
+
+
+def expr_of(value: Any) -> ast.expr:
+    """Assert that a lowering returned one expression."""
+    assert isinstance(value, ast.expr), value
+    return value

@@ -1,0 +1,200 @@
+"""The table of contents: from a Python function to the text of a module.
+
+Stage 1 runs once per specialization and consults no Config; stage 2 runs once per
+Config and changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from .. import exc
+from .._logging import dump
+from ..language import compile_rules  # noqa: F401 (registers the rules of ops)
+from . import default_config
+from . import finalize_config
+from . import guards
+from .backend import backend_named
+from .clean_graphs import clean_graphs
+from .compile_environment import CompileEnvironment
+from .compile_environment import ExtentCollision
+from .device_ir import DeviceIR
+from .generate_ast import ModuleBuilder
+from .graph_tracer import GraphTracer
+from .host_function import HostFunction
+from .host_function import parse
+from .lowering import prepare_lowerings
+from .node_masking import mask_inputs
+from .roll_reduction import roll_reductions
+from .triton import backend as _triton  # noqa: F401 (registers the target)
+from .type_dump import dump_types
+from .type_propagation import propagate_types
+
+if TYPE_CHECKING:
+    import types
+
+    from ..runtime.config import Config
+    from ..runtime.settings import Settings
+
+
+@dataclass
+class HostProgram:
+    """The result of stage 1: everything a Config is applied to."""
+
+    host: HostFunction
+    env: CompileEnvironment
+    ir: DeviceIR
+    guards: str = ""
+    guard_values: tuple[Any, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def closure(self) -> dict[str, Any]:
+        """Values of the kernel's free variables, for the wrapper."""
+        return self.host.closure
+
+    def default_config(self) -> Config:
+        """Return the Config used where the user gives none."""
+        return default_config.choose(self.env, self.ir)
+
+    def generate(self, config: Config) -> str:
+        """Stage 2: return the text of the module for a normalized Config."""
+        text = ModuleBuilder(self.host, self.env, self.ir, config).build()
+        dump("triton", lambda: text)
+        return text
+
+    def type_dump(self) -> str:
+        """Return every expression of the kernel with its type."""
+        return dump_types(self.host)
+
+
+def compile_function(
+    fn: types.FunctionType, args: tuple[Any, ...], settings: Settings
+) -> HostProgram:
+    """Stage 1: parse, propagate types, trace, lower, mask and roll."""
+    avoid: set[int] = set()
+    while True:
+        try:
+            return _compile(fn, args, settings, avoid)
+        except ExtentCollision as collision:
+            avoid.add(collision.value)
+
+
+def _compile(
+    fn: types.FunctionType, args: tuple[Any, ...], settings: Settings, avoid: set[int]
+) -> HostProgram:
+    start = time.perf_counter()
+    host = parse(fn)
+    env = _environment(host, args, settings)
+    env.constants |= avoid
+    ir = DeviceIR()
+    values = _arguments(host, env, args)
+    propagate_types(host, env, GraphTracer(env, ir), values)
+    dump("types", lambda: dump_types(host))
+    exc.raise_collected(env.errors)
+    _check_roots(host, ir)
+    clean_graphs(ir)
+    prepare_lowerings(ir, env)
+    mask_inputs(ir, env)
+    dump("device_ir", lambda: str(ir))
+    roll_reductions(ir, env)
+    dump("roll", lambda: _rolled_text(ir))
+    finalize_config.finalize(env, ir)
+    program = HostProgram(host, env, ir)
+    program.guards, program.guard_values = guards.of(host, env)
+    dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")
+    return program
+
+
+def _environment(
+    host: HostFunction, args: tuple[Any, ...], settings: Settings
+) -> CompileEnvironment:
+    found = first_tensor(dict(zip(host.params, args, strict=False)))
+    if found is None:
+        raise exc.NoTensorArgs().with_location(host.location(host.tree))
+    text, tensor = found
+    env = CompileEnvironment(tensor.device, settings, backend_named(settings.backend))
+    env.device_text = f"{text}.device"
+    env.index_dtype = _index_dtype(args, settings)
+    return env
+
+
+def first_tensor(named: Any, prefix: str = "") -> tuple[str, torch.Tensor] | None:
+    """Return host code and value of the first tensor among arguments."""
+    items = named.items() if isinstance(named, dict) else enumerate(named)
+    for key, value in items:
+        text = f"{prefix}[{key!r}]" if prefix else str(key)
+        if isinstance(value, torch.Tensor):
+            return text, value
+        if isinstance(value, (list, tuple, dict)):
+            found = first_tensor(value, text)
+            if found is not None:
+                return found
+    return None
+
+
+def _index_dtype(args: tuple[Any, ...], settings: Settings) -> torch.dtype:
+    """32-bit offsets unless a tensor reaches beyond them."""
+    wide = any(_reach(t) > torch.iinfo(torch.int32).max for t in _tensors(args))
+    if settings.index_dtype is None:
+        return torch.int64 if wide else torch.int32
+    if wide and settings.index_dtype != torch.int64:
+        raise exc.InputTensorNumelExceedsIndexType(index_dtype=settings.index_dtype)
+    return settings.index_dtype
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    if isinstance(values, torch.Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = list(values.values())
+    if isinstance(values, (list, tuple)):
+        return [t for v in values for t in _tensors(v)]
+    return []
+
+
+def _reach(tensor: torch.Tensor) -> int:
+    if 0 in tensor.shape:
+        return 0
+    pairs = zip(tensor.shape, tensor.stride(), strict=True)
+    return sum((size - 1) * stride for size, stride in pairs)
+
+
+def _arguments(
+    host: HostFunction, env: CompileEnvironment, args: tuple[Any, ...]
+) -> dict[str, Any]:
+    from ..language.constexpr import ConstExpr
+
+    values: dict[str, Any] = {}
+    seen: dict[int, Any] = {}
+    for name, value in zip(host.params, args, strict=False):
+        if isinstance(value, ConstExpr):
+            values[name] = value.value
+        elif name in host.constexpr_params:
+            values[name] = value
+        elif id(value) in seen and isinstance(value, torch.Tensor):
+            values[name] = seen[id(value)]
+        else:
+            values[name] = env.to_fake(value, host.param_origin(name))
+            seen[id(value)] = values[name]
+    return values
+
+
+def _check_roots(host: HostFunction, ir: DeviceIR) -> None:
+    if not ir.root_ids:
+        raise exc.NoDeviceLoopsInKernel().with_location(host.location(host.tree))
+
+
+def _rolled_text(ir: DeviceIR) -> str:
+    parts = []
+    for block_id, rolled in ir.rolled_reductions.items():
+        parts.append(f"axis {block_id} in chunks:")
+        parts += [str(g) for g in (*rolled.graphs.values(), *rolled.loops.values())]
+    return "\n\n".join(parts)

@@ -1,0 +1,198 @@
+"""Program ids: which programs a launch has and which tile each one computes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from typing import Callable
+
+from .ast_extension import assign
+from .ast_extension import expr
+from .ast_extension import for_loop
+from .ast_extension import statements
+
+if TYPE_CHECKING:
+    from .device_function import DeviceFunction
+
+
+@dataclass(frozen=True)
+class GridAxis:
+    """One axis of the grid: how many tiles it has, on the host and on the device."""
+
+    pid: str
+    host_count: str
+    device_count: ast.expr
+
+
+@dataclass
+class ProgramIds:
+    """Base: maps programs to the tile numbers ``pid_<block>`` of each axis.
+
+    ``axes`` are in loop order: the first one varies fastest.
+    """
+
+    fn: DeviceFunction
+    axes: list[GridAxis]
+    group: int = 1
+
+    def grid_text(self) -> str:
+        """Return the host code of the launch grid."""
+        return f"({' * '.join(self._counts())},)"
+
+    def _counts(self) -> list[str]:
+        return [axis.host_count for axis in self.axes]
+
+    def emit(self, emit_body: Callable[[], None]) -> None:
+        """Emit the decomposition, then the body of a tile."""
+        raise NotImplementedError
+
+    # -- decomposition of a linear id ------------------------------------------------
+
+    def decompose(self, linear: str) -> None:
+        """Assign every axis its tile number from a linear id."""
+        if self.group > 1 and len(self.axes) > 1:
+            self._decompose_grouped(linear)
+            return
+        rest = linear
+        for position, axis in enumerate(self.axes):
+            last = position == len(self.axes) - 1
+            text = "{rest}" if last else "{rest} % {count}"
+            value = expr(text, rest=rest, count=axis.device_count)
+            self.fn.emit(assign(axis.pid, value))
+            if not last:
+                value = expr("{rest} // {count}", rest=rest, count=axis.device_count)
+                rest = ast.unparse(self.fn.lift(value, "pid_rest"))
+
+    def _decompose_grouped(self, linear: str) -> None:
+        """Walk ``group`` tiles of the first axis before moving along the second.
+
+        Neighbouring programs then share the tiles that they read (L2 cache).
+        """
+        first, second = self.axes[:2]
+        plane = linear
+        if len(self.axes) > 2:
+            size = expr("{a} * {b}", a=first.device_count, b=second.device_count)
+            size_name = ast.unparse(self.fn.lift(size, "plane_size"))
+            plane = ast.unparse(self.fn.lift(expr(f"{linear} % {size_name}"), "pid_plane"))
+            rest = ast.unparse(self.fn.lift(expr(f"{linear} // {size_name}"), "pid_rest"))
+            self._decompose_rest(rest)
+        names = {n: self.fn.new_var(n) for n in ("group_span", "group_id", "group_first")}
+        size_var = self.fn.new_var("group_size")
+        code = statements(
+            f"{names['group_span']} = {self.group} * {{nn}}\n"
+            f"{names['group_id']} = {plane} // {names['group_span']}\n"
+            f"{names['group_first']} = {names['group_id']} * {self.group}\n"
+            f"{size_var} = tl.minimum({{nm}} - {names['group_first']}, {self.group})\n"
+            f"{first.pid} = {names['group_first']}"
+            f" + {plane} % {names['group_span']} % {size_var}\n"
+            f"{second.pid} = {plane} % {names['group_span']} // {size_var}",
+            nn=second.device_count,
+            nm=first.device_count,
+        )
+        self.fn.emit(*code)
+
+    def _decompose_rest(self, rest: str) -> None:
+        for position, axis in enumerate(self.axes[2:]):
+            last = position == len(self.axes) - 3
+            text = "{rest}" if last else "{rest} % {count}"
+            value = expr(text, rest=rest, count=axis.device_count)
+            self.fn.emit(assign(axis.pid, value))
+            if not last:
+                value = expr("{rest} // {count}", rest=rest, count=axis.device_count)
+                rest = ast.unparse(self.fn.lift(value, "pid_rest"))
+
+
+class FlatProgramIds(ProgramIds):
+    """One program per tile, one grid dimension."""
+
+    def emit(self, emit_body: Callable[[], None]) -> None:
+        if len(self.axes) == 1:
+            self.fn.emit(assign(self.axes[0].pid, expr("tl.program_id(0)")))
+        else:
+            linear = self.fn.lift(expr("tl.program_id(0)"), "pid")
+            self.decompose(ast.unparse(linear))
+        emit_body()
+
+
+class XYZProgramIds(ProgramIds):
+    """One program per tile, one grid dimension per axis."""
+
+    def grid_text(self) -> str:
+        return f"({', '.join(self._counts())},)"
+
+    def emit(self, emit_body: Callable[[], None]) -> None:
+        for dim, axis in enumerate(self.axes):
+            self.fn.emit(assign(axis.pid, expr(f"tl.program_id({dim})")))
+        emit_body()
+
+
+class PersistentProgramIds(ProgramIds):
+    """A fixed number of programs, each of which walks through several tiles."""
+
+    def grid_text(self) -> str:
+        multiplier = self.fn.config.num_sm_multiplier
+        reserved = self.fn.env.settings.persistent_reserved_sms
+        device = self.fn.env.device
+        sms = f"_num_sms({str(device)!r}, {reserved})"
+        return f"({sms} * {multiplier},)" if multiplier != 1 else f"({sms},)"
+
+    def total(self) -> ast.expr:
+        """Return the device code of the number of tiles."""
+        total = self.axes[0].device_count
+        for axis in self.axes[1:]:
+            total = expr("{a} * {b}", a=total, b=axis.device_count)
+        return self.fn.lift(total, "total_pids")
+
+    def loop(self, iterable: ast.expr, emit_body: Callable[[], None]) -> None:
+        """Emit the loop over tile numbers."""
+        virtual = self.fn.new_var("virtual_pid")
+        with self.fn.into([]) as body:
+            self.decompose(virtual)
+            emit_body()
+        self.fn.emit(for_loop(virtual, iterable, body))
+
+    def range_options(self) -> str:
+        """Return the ``tl.range`` options of the grid loop."""
+        return self.fn.range_options(None)
+
+
+class PersistentInterleavedProgramIds(PersistentProgramIds):
+    """Program p computes tiles p, p + P, p + 2P..."""
+
+    def emit(self, emit_body: Callable[[], None]) -> None:
+        iterable = expr(
+            f"tl.range(tl.program_id(0), {{total}}, tl.num_programs(0)"
+            f"{self.range_options()})",
+            total=self.total(),
+        )
+        self.loop(iterable, emit_body)
+
+
+class PersistentBlockedProgramIds(PersistentProgramIds):
+    """Program p computes a run of neighbouring tiles."""
+
+    def emit(self, emit_body: Callable[[], None]) -> None:
+        total = self.total()
+        share = self.fn.lift(
+            expr("tl.cdiv({total}, tl.num_programs(0))", total=total), "pids_per_program"
+        )
+        start = self.fn.lift(
+            expr("tl.program_id(0) * {share}", share=share), "first_pid"
+        )
+        stop = self.fn.lift(
+            expr("tl.minimum({a} + {b}, {total})", a=start, b=share, total=total),
+            "stop_pid",
+        )
+        iterable = expr(
+            f"tl.range({{start}}, {{stop}}{self.range_options()})", start=start, stop=stop
+        )
+        self.loop(iterable, emit_body)
+
+
+PROGRAM_IDS: dict[str, type[ProgramIds]] = {
+    "flat": FlatProgramIds,
+    "xyz": XYZProgramIds,
+    "persistent_blocked": PersistentBlockedProgramIds,
+    "persistent_interleaved": PersistentInterleavedProgramIds,
+}

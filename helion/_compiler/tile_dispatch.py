@@ -1,0 +1,64 @@
+"""Chooses strategy objects from a Config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from . import symbols
+from .program_id import PROGRAM_IDS
+from .program_id import ProgramIds
+from .tile_strategy import FlattenedTileStrategy
+from .tile_strategy import LoopDim
+from .tile_strategy import NDTileStrategy
+from .tile_strategy import TileStrategy
+
+if TYPE_CHECKING:
+    from ..runtime.config import Config
+    from .compile_environment import CompileEnvironment
+    from .device_function import DeviceFunction
+
+
+def block_values(env: CompileEnvironment, config: Config) -> dict[int, Any]:
+    """Return the tile extent of every tiled axis: an int, or host code's SymInt."""
+    chosen = {
+        spec.block_id: size
+        for spec, size in zip(env.config_spec.block_sizes, config.block_sizes, strict=True)
+    }
+    values: dict[int, Any] = {}
+    for info in env.block_sizes:
+        if info.is_reduction:
+            continue
+        if info.block_id in chosen:
+            values[info.block_id] = chosen[info.block_id]
+        elif info.fixed is not None:
+            known = symbols.static_int(info.fixed)
+            values[info.block_id] = info.fixed if known is None else known
+        else:
+            values[info.block_id] = 1
+    return values
+
+
+def tile_strategy(fn: DeviceFunction, dims: list[LoopDim]) -> TileStrategy:
+    """Return the strategy of a loop over ``dims`` under the launch's Config."""
+    blocks = tuple(dim.block_id for dim in dims)
+    spec, config = fn.env.config_spec, fn.config
+    for index, flat in enumerate(spec.flatten_loops):
+        if tuple(flat.block_ids) == blocks and config.flatten_loops[index]:
+            return FlattenedTileStrategy(fn, dims, list(range(len(dims))))
+    order = list(range(len(dims)))
+    for index, loop in enumerate(spec.loop_orders):
+        if tuple(loop.block_ids) == blocks:
+            order = list(config.loop_orders[index])
+    return NDTileStrategy(fn, dims, order)
+
+
+def program_ids(fn: DeviceFunction, strategy: TileStrategy) -> ProgramIds:
+    """Return the program-id map of a launch."""
+    group = 1
+    for index, spec in enumerate(fn.env.config_spec.l2_groupings):
+        if list(spec.block_ids) == strategy.block_ids:
+            group = fn.config.l2_groupings[index]
+    axes = strategy.grid_axes()
+    name = fn.config.pid_type
+    return PROGRAM_IDS[name](fn, axes, group if len(axes) > 1 else 1)

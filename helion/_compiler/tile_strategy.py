@@ -1,0 +1,277 @@
+"""Tile strategies: how the axes of a tile loop become offsets, indices and masks."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+from . import symbols
+from .ast_extension import assign
+from .ast_extension import expr
+from .ast_extension import for_loop
+from .ast_extension import literal
+from .ast_extension import text_of
+from .device_function import Axis
+from .program_id import GridAxis
+
+if TYPE_CHECKING:
+    from .device_function import DeviceFunction
+
+
+@dataclass
+class LoopDim:
+    """One axis of a loop: where it begins and ends, in device code and as values."""
+
+    block_id: int
+    begin: Any
+    end: Any
+    step: Any = None
+
+
+@dataclass
+class DeviceLoopState:
+    """A loop being emitted: statements before it, in it, and after it."""
+
+    outer_prefix: list[ast.stmt] = field(default_factory=list)
+    inner_statements: list[ast.stmt] = field(default_factory=list)
+    outer_suffix: list[ast.stmt] = field(default_factory=list)
+
+
+@dataclass
+class TileStrategy:
+    """Base: owns the names of the axes of one loop."""
+
+    fn: DeviceFunction
+    dims: list[LoopDim]
+
+    @property
+    def block_ids(self) -> list[int]:
+        """The axes of the loop, outermost first."""
+        return [dim.block_id for dim in self.dims]
+
+    def offset_var(self, block_id: int) -> str:
+        """Return the name of the first index of the tile."""
+        return self.fn.axes[block_id].offset
+
+    def index_var(self, block_id: int) -> str:
+        """Return the name of the index vector of the tile."""
+        return self.fn.axes[block_id].index
+
+    def mask_var(self, block_id: int) -> str | None:
+        """Return the name of the mask of the tile, None if nothing is hidden."""
+        return self.fn.axes[block_id].mask
+
+    def block_size_var(self, block_id: int) -> str:
+        """Return the name of the tile extent."""
+        return self.fn.axes[block_id].size_var
+
+    def grid_axes(self) -> list[GridAxis]:
+        """Return the axes of the launch grid, fastest first."""
+        raise NotImplementedError
+
+    def codegen_grid(self) -> None:
+        """Emit offsets, indices and masks from the program ids."""
+        raise NotImplementedError
+
+    def codegen_device_loop(self, emit_body: Callable[[], None]) -> None:
+        """Emit the loop nest around ``emit_body``."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Forget the axes once the loop is done."""
+        for block_id in self.block_ids:
+            self.fn.axes.pop(block_id, None)
+
+
+@dataclass
+class NDTileStrategy(TileStrategy):
+    """Every axis has its own tile; ``order`` lists positions, fastest first."""
+
+    order: list[int] = field(default_factory=list)
+
+    def grid_axes(self) -> list[GridAxis]:
+        return [self._grid_axis(self.dims[position]) for position in self.order]
+
+    def _grid_axis(self, dim: LoopDim) -> GridAxis:
+        fn = self.fn
+        size = fn.block_size_var(dim.block_id)
+        host_size = fn.constexprs[size].host
+        numel = dim.end if symbols.static_int(dim.begin) == 0 else dim.end - dim.begin
+        host = fn.host_text(symbols.sym_expr(numel))
+        # An empty range has no programs; cdiv of a negative length would have some.
+        count = host if host_size == "1" else f"triton.cdiv({host}, {size})"
+        if symbols.static_int(dim.begin) != 0:
+            count = f"max({count}, 0)"
+        length = fn.size_expr(numel)
+        device = length if host_size == "1" else expr(f"tl.cdiv({{n}}, {size})", n=length)
+        return GridAxis(f"pid_{dim.block_id}", count, device)
+
+    def codegen_grid(self) -> None:
+        for dim in self.dims:
+            pid = expr(f"pid_{dim.block_id}")
+            if self.fn.is_wide:
+                pid = expr("{pid}.to(tl.int64)", pid=pid)
+            size = self.fn.block_size_var(dim.block_id)
+            value = expr("{pid} * {size}", pid=pid, size=size)
+            if symbols.static_int(dim.begin) != 0:
+                value = expr("{b} + {v}", b=self.fn.size_expr(dim.begin), v=value)
+            offset = self.fn.new_var(f"offset_{dim.block_id}")
+            self.fn.emit(assign(offset, value))
+            self.enter(dim, offset)
+
+    def enter(self, dim: LoopDim, offset: str) -> None:
+        """Define index and mask of an axis whose offset is known."""
+        fn, block = self.fn, dim.block_id
+        info = fn.env.block_sizes[block]
+        size = fn.block_size_var(block)
+        begin, end = fn.size_expr(dim.begin), fn.size_expr(dim.end)
+        if info.kind == "grid":
+            fn.axes[block] = Axis(block, size, offset, offset, None, begin, end)
+            return
+        index = fn.new_var(f"indices_{block}")
+        dtype = fn.env.backend.dtype_text(fn.env.index_dtype)
+        fn.emit(assign(index, expr(f"({offset} + tl.arange(0, {size})).to({dtype})")))
+        mask = None
+        if self._needs_mask(dim):
+            mask = fn.new_var(f"mask_{block}")
+            fn.emit(assign(mask, expr("{i} < {end}", i=index, end=end)))
+        fn.axes[block] = Axis(block, size, index, offset, mask, begin, end)
+
+    def _needs_mask(self, dim: LoopDim) -> bool:
+        size = self.fn.block_values[dim.block_id]
+        begin, end = symbols.static_int(dim.begin), symbols.static_int(dim.end)
+        if size == 1:
+            return False
+        if isinstance(dim.begin, ast.expr) or isinstance(dim.end, ast.expr):
+            return True
+        known = begin is not None and end is not None and isinstance(size, int)
+        return not known or (end - begin) % size != 0  # type: ignore[operator]
+
+    def codegen_device_loop(self, emit_body: Callable[[], None]) -> None:
+        self._nest([self.dims[p] for p in reversed(self.order)], emit_body)
+        self.leave()
+
+    def _nest(self, dims: list[LoopDim], emit_body: Callable[[], None]) -> None:
+        if not dims:
+            emit_body()
+            return
+        dim, fn = dims[0], self.fn
+        offset = fn.new_var(f"offset_{dim.block_id}")
+        step = text_of(fn.size_expr(dim.step)) if dim.step is not None else (
+            fn.block_size_var(dim.block_id)
+        )
+        iterable = expr(
+            f"tl.range({{begin}}, {{end}}, {step}{fn.range_options(dim.block_id)})",
+            begin=_bound(fn, dim.begin),
+            end=_bound(fn, dim.end),
+        )
+        with fn.into([]) as body:
+            self.enter(dim, offset)
+            self._nest(dims[1:], emit_body)
+        fn.emit(for_loop(offset, iterable, body))
+
+
+class FlattenedTileStrategy(NDTileStrategy):
+    """All axes share one linear index, split by ``//`` and ``%``."""
+
+    @property
+    def _size_var(self) -> str:
+        return "_BLOCK_SIZE_" + "_".join(str(b) for b in self.block_ids)
+
+    def _declare_size(self) -> str:
+        product = 1
+        for block_id in self.block_ids:
+            product *= self.fn.block_values[block_id]
+        return self.fn.constexpr_arg(self._size_var, str(product))
+
+    def grid_axes(self) -> list[GridAxis]:
+        size = self._declare_size()
+        host = " * ".join(
+            f"({self.fn.host_text(symbols.sym_expr(dim.end))})" for dim in self.dims
+        )
+        device = expr(f"tl.cdiv({{n}}, {size})", n=self._total())
+        return [GridAxis("pid_flat", f"triton.cdiv({host}, {size})", device)]
+
+    def _total(self) -> ast.expr:
+        total = self.fn.size_expr(self.dims[0].end)
+        for dim in self.dims[1:]:
+            total = expr("{a} * {b}", a=total, b=self.fn.size_expr(dim.end))
+        return total
+
+    def codegen_grid(self) -> None:
+        pid = "pid_flat.to(tl.int64)" if self.fn.is_wide else "pid_flat"
+        self._enter_flat(expr(f"{pid} * {self._declare_size()}"))
+
+    def _enter_flat(self, first: ast.expr) -> None:
+        fn, size = self.fn, self._declare_size()
+        dtype = fn.env.backend.dtype_text(fn.env.index_dtype)
+        offset = text_of(fn.lift(first, "offset_flat"))
+        flat = text_of(
+            fn.lift(
+                expr(f"({offset} + tl.arange(0, {size})).to({dtype})"), "indices_flat"
+            )
+        )
+        mask = None
+        if self._flat_mask_needed():
+            total = self._total()
+            mask = text_of(fn.lift(expr(f"{flat} < ({{n}})", n=total), "mask_flat"))
+        fn.flattened.append(tuple(self.block_ids))
+        rest = flat
+        for position in range(len(self.dims) - 1, -1, -1):
+            rest = self._split(position, rest, (offset, flat, size), mask)
+
+    def _split(
+        self, position: int, rest: str, names: tuple[str, str, str], mask: str | None
+    ) -> str:
+        """Define the index of one axis; return what is left for the outer ones."""
+        fn, dim = self.fn, self.dims[position]
+        offset, flat, size = names
+        end = fn.size_expr(dim.end)
+        index = fn.new_var(f"indices_{dim.block_id}")
+        text = f"{rest} % ({{n}})" if position else rest
+        fn.emit(assign(index, expr(text, n=end)))
+        axis = Axis(dim.block_id, size, index, offset, mask, literal(0), end)
+        axis.flat, axis.flat_index = tuple(self.block_ids), flat
+        fn.axes[dim.block_id] = axis
+        if not position:
+            return rest
+        return text_of(fn.lift(expr(f"{rest} // ({{n}})", n=end), "indices_rest"))
+
+    def _flat_mask_needed(self) -> bool:
+        total = 1
+        size = 1
+        for dim in self.dims:
+            known = symbols.static_int(dim.end)
+            if known is None:
+                return True
+            total *= known
+            size *= self.fn.block_values[dim.block_id]
+        return total % size != 0
+
+    def codegen_device_loop(self, emit_body: Callable[[], None]) -> None:
+        fn, size = self.fn, self._declare_size()
+        offset = fn.new_var("loop_flat")
+        options = fn.range_options(self.block_ids[0])
+        iterable = expr(f"tl.range(0, {{n}}, {size}{options})", n=self._total())
+        with fn.into([]) as body:
+            self._enter_flat(expr(offset))
+            emit_body()
+        fn.emit(for_loop(offset, iterable, body))
+        self.leave()
+
+    def leave(self) -> None:
+        super().leave()
+        if tuple(self.block_ids) in self.fn.flattened:
+            self.fn.flattened.remove(tuple(self.block_ids))
+
+
+def _bound(fn: DeviceFunction, value: Any) -> ast.expr:
+    """Return a loop bound; one read from memory is brought to the index dtype."""
+    if isinstance(value, ast.expr) and not isinstance(value, ast.Constant):
+        dtype = fn.env.backend.dtype_text(fn.env.index_dtype)
+        return expr(f"tl.cast({{v}}, {dtype})", v=value)
+    return fn.size_expr(value)

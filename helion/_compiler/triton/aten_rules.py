@@ -1,0 +1,348 @@
+"""ATen operators as Triton: views, creation, products and pointwise rules."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Callable
+
+import torch
+from torch import fx
+
+from ..ast_extension import expr
+from ..ast_extension import text_of
+from ..backend import AtenRule
+from ..indexing_strategy import align
+from .dtypes import cast_text
+from .dtypes import literal
+from .dtypes import triton_dtype
+from .pointwise_ops import POINTWISE
+from .pointwise_rule import Operand
+from .products import product
+
+if TYPE_CHECKING:
+    from ..codegen_state import CodegenState
+
+aten = torch.ops.aten
+SIMPLE: dict[Any, AtenRule] = {}
+
+
+def rule(
+    *overloads: Any, masked_value: Callable[..., Any] | None = None
+) -> Callable[[Any], Any]:
+    """Register a codegen rule for operator overloads."""
+
+    def register(codegen: Callable[[CodegenState], Any]) -> Any:
+        for overload in overloads:
+            SIMPLE[overload] = AtenRule(codegen, masked_value, "simple")
+        return codegen
+
+    return register
+
+
+def _operand_passes(node: fx.Node, known: Callable[[Any], Any]) -> Any:
+    return known(node.args[0])
+
+
+# -- pointwise -----------------------------------------------------------------------
+
+
+@functools.cache
+def pointwise_rule(target: Any) -> AtenRule | None:
+    """Return the rule of an operator in our pointwise table."""
+    table_rule = POINTWISE.get(target)
+    if table_rule is None:
+        return None
+
+    def codegen(state: CodegenState) -> ast.expr:
+        operands = [_operand(state, i) for i in range(len(state.node.args))]
+        kwargs = {k: _kwarg(state, v) for k, v in state.node.kwargs.items()}
+        text = table_rule.render(operands, kwargs, state.value.dtype)
+        return spread(state, expr(_escape(text)))
+
+    def masked(node: fx.Node, known: Callable[[Any], Any]) -> Any:
+        return table_rule.masked_value(
+            [known(a) for a in node.args], node.meta["val"].dtype, None
+        )
+
+    return AtenRule(codegen, masked, "pointwise")
+
+
+def _escape(text: str) -> str:
+    assert "{" not in text, text
+    return text
+
+
+def _operand(state: CodegenState, index: int) -> Any:
+    return operand_of(state, state.node.args[index])
+
+
+def operand_of(state: CodegenState, arg: Any) -> Any:
+    """Return an argument of a pointwise op as an Operand (None stays None)."""
+    if isinstance(arg, fx.Node):
+        value = arg.meta["val"]
+        node_expr = state.values[arg]
+        if isinstance(value, torch.Tensor):
+            rank = state.launch.rank(state.value.shape)
+            shape = list(value.shape)
+            aligned = align(node_expr, shape, rank, state.launch)
+            is_scalar = value.dim() == 0 and state.value.dim() > 0
+            return Operand(text_of(aligned), value.dtype, is_scalar)
+        kinds = {torch.SymInt: torch.int64, torch.SymFloat: torch.float32}
+        dtype = kinds.get(type(value), torch.bool)
+        return Operand(_typed_scalar(state, node_expr, dtype), dtype, True)
+    if isinstance(arg, (bool, int, float)):
+        return Operand(literal(arg), value=arg)
+    return None
+
+
+def _typed_scalar(state: CodegenState, value: ast.expr, dtype: torch.dtype) -> str:
+    """Make sure that a run-time scalar has the dtype it is said to have."""
+    cast = expr(f"tl.cast({{v}}, {triton_dtype(dtype)})", v=value)
+    return text_of(state.lift(cast, "scalar"))
+
+
+def _kwarg(state: CodegenState, arg: Any) -> Any:
+    return operand_of(state, arg) if isinstance(arg, fx.Node) else arg
+
+
+def spread(state: CodegenState, value: ast.expr) -> ast.expr:
+    """Broadcast a value to the node's shape where no operand has that shape."""
+    shape = list(state.value.shape)
+    operands = [n.meta["val"] for n in state.node.all_input_nodes]
+    tensors = [v for v in operands if isinstance(v, torch.Tensor)]
+    if not shape or any(list(v.shape) == shape for v in tensors):
+        return value
+    if tensors and list(torch.broadcast_shapes(*[v.shape for v in tensors])) == shape:
+        return value
+    return expr("tl.broadcast_to({v}, {s})", v=value, s=state.shape_expr(shape))
+
+
+# -- Inductor's bodies ---------------------------------------------------------------
+
+
+def fallback_rule(node: fx.Node) -> AtenRule | None:
+    """Return a rule made from Inductor's lowering of an operator, None if it has none."""
+    from ..inductor_adapter import TensorInput
+    from ..inductor_adapter import lower_pointwise
+
+    inputs: list[fx.Node] = []
+
+    def placeholder(arg: fx.Node) -> Any:
+        value = arg.meta["val"]
+        if not isinstance(value, torch.Tensor):
+            return value
+        inputs.append(arg)
+        return TensorInput(len(inputs) - 1, value.dtype, list(value.shape))
+
+    args = fx.node.map_arg(node.args, placeholder)
+    kwargs = fx.node.map_arg(node.kwargs, placeholder)
+    body = lower_pointwise(node.target, args, kwargs)  # type: ignore[arg-type]
+    if body is None:
+        return None
+
+    def codegen(state: CodegenState) -> Any:
+        rank = state.launch.rank(state.value.shape)
+        texts = [
+            text_of(
+                align(state.values[n], list(n.meta["val"].shape), rank, state.launch)
+            )
+            for n in inputs
+        ]
+
+        def emit(text: str) -> str:
+            return text_of(state.lift(expr(text), "tmp"))
+
+        return expr(body.render(texts, emit))
+
+    return AtenRule(codegen, None, "pointwise")
+
+
+# -- views ---------------------------------------------------------------------------
+
+
+@rule(
+    aten.alias.default,
+    aten.detach.default,
+    aten.lift_fresh_copy.default,
+    aten.lift_fresh.default,
+    masked_value=_operand_passes,
+)
+def alias(state: CodegenState) -> ast.expr:
+    return state.expr_arg(0)
+
+
+@rule(
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.reshape.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+)
+def view(state: CodegenState) -> ast.expr:
+    shape = list(state.value.shape)
+    source = list(state.fake_arg(0).shape)
+    if shape == source:
+        return state.expr_arg(0)
+    if not shape:
+        # A tile of one element becomes a scalar by folding it.
+        flat = expr("tl.reshape({v}, [1])", v=state.expr_arg(0))
+        return expr("tl.sum({v}, 0)", v=flat)
+    if not source:
+        return expr(
+            "tl.broadcast_to({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape)
+        )
+    return expr("tl.reshape({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape))
+
+
+@rule(aten.unsqueeze.default, masked_value=_operand_passes)
+def unsqueeze(state: CodegenState) -> ast.expr:
+    rank = state.value.dim()
+    if rank == 1:
+        return expr("tl.broadcast_to({v}, [1])", v=state.expr_arg(0))
+    dim = state.node.args[1] % rank  # type: ignore[operator]
+    items = ["None" if i == dim else ":" for i in range(rank)]
+    return expr(f"{{v}}[{', '.join(items)}]", v=state.expr_arg(0))
+
+
+@rule(
+    aten.permute.default,
+    aten.transpose.int,
+    aten.t.default,
+    masked_value=_operand_passes,
+)
+def permute(state: CodegenState) -> ast.expr:
+    rank = state.value.dim()
+    order = list(range(rank))
+    if state.node.target is aten.permute.default:
+        order = [d % rank for d in state.node.args[1]]  # type: ignore[union-attr]
+    elif rank == 2 and state.node.target is aten.t.default:
+        order = [1, 0]
+    elif state.node.target is aten.transpose.int:
+        a, b = (d % rank for d in state.node.args[1:3])  # type: ignore[operator]
+        order[a], order[b] = order[b], order[a]
+    if order == sorted(order):
+        return state.expr_arg(0)
+    return expr(f"tl.permute({{v}}, {order})", v=state.expr_arg(0))
+
+
+@rule(aten.expand.default)
+def expand(state: CodegenState) -> ast.expr:
+    shape, source = list(state.value.shape), list(state.fake_arg(0).shape)
+    value = state.expr_arg(0)
+    if shape == source:
+        return value
+    value = align(value, source, state.launch.rank(shape), state.launch)
+    return expr("tl.broadcast_to({v}, {s})", v=value, s=state.shape_expr(shape))
+
+
+# -- creation ------------------------------------------------------------------------
+
+
+def _fill_value(node: fx.Node, known: Callable[[Any], Any]) -> Any:
+    value = node.args[1] if len(node.args) > 1 else 0
+    return known(value) if isinstance(value, fx.Node) else value
+
+
+@rule(aten.full.default, aten.full_like.default, masked_value=_fill_value)
+def full(state: CodegenState) -> ast.expr:
+    return filled(state, state.node.args[1])
+
+
+def filled(state: CodegenState, value: Any) -> ast.expr:
+    """Return a value of the node's shape and dtype with one number everywhere."""
+    shape, dtype = list(state.value.shape), state.value.dtype
+    if isinstance(value, fx.Node):
+        source = value.meta["val"]
+        scalar = state.values[value]
+        if isinstance(source, torch.Tensor):
+            scalar = expr(cast_text(text_of(scalar), source.dtype, dtype))
+        elif isinstance(source, torch.SymBool):
+            scalar = expr(f"tl.cast({{v}}, {triton_dtype(dtype)})", v=scalar)
+        else:
+            scalar = expr(f"tl.cast({{v}}, {triton_dtype(dtype)})", v=scalar)
+        if not shape:
+            return scalar
+        return expr("tl.broadcast_to({v}, {s})", v=scalar, s=state.shape_expr(shape))
+    number = literal(value, dtype)
+    if not shape:
+        return expr(number)
+    if not number.startswith("tl.full([],"):
+        return expr(f"tl.broadcast_to({number}, {{s}})", s=state.shape_expr(shape))
+    inner = number.removeprefix("tl.full([],").rpartition(",")[0]
+    return expr(
+        f"tl.full({{s}}, {inner.strip()}, {triton_dtype(dtype)})",
+        s=state.shape_expr(shape),
+    )
+
+
+def _constant(value: int) -> Any:
+    @rule(
+        *{
+            0: (
+                aten.zeros.default,
+                aten.zeros_like.default,
+                aten.new_zeros.default,
+                aten.empty.memory_format,
+                aten.empty_like.default,
+                aten.new_empty.default,
+            ),
+            1: (aten.ones.default, aten.ones_like.default, aten.new_ones.default),
+        }[value],
+        masked_value=lambda node, known: value,
+    )
+    def constant(state: CodegenState) -> ast.expr:
+        return filled(state, value)
+
+    return constant
+
+
+zeros, ones = _constant(0), _constant(1)
+
+
+@rule(aten.scalar_tensor.default, masked_value=lambda node, known: known(node.args[0]))
+def scalar_tensor(state: CodegenState) -> ast.expr:
+    return filled(state, state.node.args[0])
+
+
+@rule(
+    aten.new_full.default,
+    masked_value=lambda node, known: known(node.args[2]),
+)
+def new_full(state: CodegenState) -> ast.expr:
+    return filled(state, state.node.args[2])
+
+
+@rule(aten.arange.default, aten.arange.start, aten.arange.start_step)
+def arange(state: CodegenState) -> ast.expr:
+    args = [a for a in state.node.args if isinstance(a, (int, float))]
+    start, step = 0, 1
+    if len(args) >= 2:
+        start = args[0]
+    if len(args) == 3:
+        step = args[2]
+    axis = state.launch.axis_of(state.value.shape[0])
+    index = expr("tl.arange(0, 1)") if axis is None else expr(local_index(axis))
+    dtype = triton_dtype(state.value.dtype)
+    return expr(f"({{i}}.to({dtype}) * {step} + {start})", i=index)
+
+
+def local_index(axis: Any) -> str:
+    """Return the index of an axis counted from the beginning of its range."""
+    return axis.index if axis.is_whole else f"tl.arange(0, {axis.size_var})"
+
+
+# -- products ------------------------------------------------------------------------
+
+
+@rule(aten.mm.default, aten.bmm.default)
+def mm(state: CodegenState) -> ast.expr:
+    return product(state, 0, 1, None, state.value.dtype)
+
+
+@rule(aten.addmm.default, aten.baddbmm.default)
+def addmm(state: CodegenState) -> ast.expr:
+    return product(state, 1, 2, 0, state.value.dtype)

@@ -1,0 +1,55 @@
+"""The manifest of the Triton target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import AtenRule
+from ..backend import Backend
+from ..backend import register_backend
+from .aten_rules import SIMPLE
+from .aten_rules import fallback_rule
+from .aten_rules import pointwise_rule
+from .dtypes import cast_text
+from .dtypes import literal
+from .dtypes import triton_dtype
+from .inductor_ops import decompositions
+from .printer import print_device
+from .printer import print_host
+from .products import product
+from .reductions import REDUCTIONS
+from .reductions import TritonReduction
+
+
+def aten_rule(target: Any) -> AtenRule | None:
+    """Return our rule of an ATen operator, None if Inductor must help."""
+    return SIMPLE.get(target) or REDUCTIONS.get(target) or pointwise_rule(target)
+
+
+TRITON = Backend(
+    name="triton",
+    aten_rule=aten_rule,
+    fallback_rule=fallback_rule,
+    decompositions=decompositions,
+    dtype_text=triton_dtype,
+    literal=literal,
+    cast_text=cast_text,
+    product=product,
+    print_expr=print_device,
+    print_host_expr=print_host,
+    reduction=TritonReduction(),
+    imports={
+        "torch": "import torch",
+        "triton": "import triton",
+        "tl": "import triton.language as tl",
+        "libdevice": "from triton.language.extra import libdevice",
+        "triton_helpers": "from torch._inductor.runtime import triton_helpers",
+        "tl_math": "from torch._inductor.runtime.triton_helpers import math as tl_math",
+        "math": "import math",
+        "_default_launcher": (
+            "from helion.runtime.launcher import default_launcher as _default_launcher"
+        ),
+        "_num_sms": "from helion.runtime.device import num_sms as _num_sms",
+    },
+)
+register_backend(TRITON)

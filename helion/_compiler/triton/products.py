@@ -1,0 +1,129 @@
+"""Matrix products: ``tl.dot`` and what it needs around it."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..ast_extension import expr
+from ..ast_extension import text_of
+from .dtypes import cast_text
+from .dtypes import triton_dtype
+
+if TYPE_CHECKING:
+    from ..codegen_state import CodegenState
+
+_FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+def product(
+    state: CodegenState,
+    left: int,
+    right: int,
+    acc: int | None,
+    out_dtype: torch.dtype,
+) -> ast.expr:
+    """Return ``acc + left @ right``; the arguments are positions in the node."""
+    a, b = state.fake_arg(left), state.fake_arg(right)
+    common = torch.promote_types(a.dtype, b.dtype)
+    if a.dtype in _FLOAT8 and b.dtype in _FLOAT8:
+        common = a.dtype if a.dtype == b.dtype else torch.float16
+    lhs = _cast(state, left, a.dtype, common)
+    rhs = _cast(state, right, b.dtype, common)
+    accumulator = _accumulator_dtype(common)
+    init = None if acc is None else state.expr_arg(acc)
+    fake_acc = None if acc is None else state.fake_arg(acc)
+    fuses = (
+        fake_acc is not None
+        and fake_acc.dtype == accumulator
+        and list(fake_acc.shape) == list(state.value.shape)
+        and out_dtype == accumulator
+    )
+    result = _dot(state, (lhs, rhs), (a, b), init if fuses else None, accumulator)
+    if init is not None and not fuses:
+        assert fake_acc is not None
+        total = state.lift(result, "product")
+        addend = cast_text(text_of(init), fake_acc.dtype, accumulator)
+        result = expr(f"({text_of(total)} + {addend})")
+    if out_dtype == accumulator:
+        return result
+    value = state.lift(result, "product")
+    return expr(cast_text(text_of(value), accumulator, out_dtype))
+
+
+def _accumulator_dtype(operand: torch.dtype) -> torch.dtype:
+    if operand == torch.float64:
+        return torch.float64
+    integral = not operand.is_floating_point
+    return torch.int32 if integral else torch.float32
+
+
+def _cast(
+    state: CodegenState, index: int, source: torch.dtype, target: torch.dtype
+) -> ast.expr:
+    value = state.expr_arg(index)
+    if source == target:
+        return value
+    return state.lift(expr(cast_text(text_of(value), source, target)), "operand")
+
+
+def _dot(
+    state: CodegenState,
+    values: tuple[ast.expr, ast.expr],
+    fakes: tuple[torch.Tensor, torch.Tensor],
+    acc: ast.expr | None,
+    accumulator: torch.dtype,
+) -> ast.expr:
+    a, b = fakes
+    sizes = [*a.shape[-2:], b.shape[-1]]
+    if any(s == 1 for s in sizes):
+        return _outer_sum(values, acc, accumulator)
+    lhs, rhs = values
+    is_single = a.dim() == 3 and _is_single_batch(state, a)
+    if is_single:
+        lhs, rhs = (_drop_batch(state, v, f) for v, f in zip(values, fakes, strict=True))
+        if acc is not None:
+            acc = _drop_batch(state, acc, state.value)
+    precision = _precision(state, a.dtype)
+    text = f"tl.dot({{a}}, {{b}}{', acc={acc}' if acc is not None else ''}{precision}"
+    text += f", out_dtype={triton_dtype(accumulator)})"
+    holes = {"a": lhs, "b": rhs} | ({"acc": acc} if acc is not None else {})
+    result = expr(text, **holes)
+    if not is_single:
+        return result
+    return expr("{v}[None, :, :]", v=state.lift(result, "product"))
+
+
+def _precision(state: CodegenState, dtype: torch.dtype) -> str:
+    if dtype != torch.float32:
+        return ""
+    names = {"default": "tf32", "high": "tf32x3", "highest": "ieee"}
+    chosen = state.env.settings.dot_precision
+    return f", input_precision={names.get(chosen, chosen)!r}"
+
+
+def _is_single_batch(state: CodegenState, a: torch.Tensor) -> bool:
+    if a.shape[0] == 1:
+        return True
+    info = state.env.block_of(a.shape[0])
+    if info is None or info.is_reduction:
+        return False
+    return state.launch.block_values[info.block_id] == 1
+
+
+def _drop_batch(state: CodegenState, value: ast.expr, fake: torch.Tensor) -> ast.expr:
+    shape = state.shape_expr(fake.shape[1:])
+    return state.lift(expr("tl.reshape({v}, {s})", v=value, s=shape), "matrix")
+
+
+def _outer_sum(
+    values: tuple[ast.expr, ast.expr], acc: ast.expr | None, accumulator: torch.dtype
+) -> ast.expr:
+    """A product with an extent of 1, which ``tl.dot`` does not take."""
+    dtype = triton_dtype(accumulator)
+    a, b = values
+    spread = f"{{a}}.to({dtype})[..., :, :, None] * {{b}}.to({dtype})[..., None, :, :]"
+    result = expr(f"tl.sum({spread}, -2)", a=a, b=b)
+    return result if acc is None else expr("({acc} + {r})", acc=acc, r=result)

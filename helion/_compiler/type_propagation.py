@@ -1,0 +1,365 @@
+"""Type propagation: walks the host function and hands tile loops to the tracer.
+
+Host statements stay Python; only what they mean for sizes, dtypes and devices of the
+values that device code reads is followed. What cannot be followed becomes Unknown,
+which is an error only where device code reads it.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from .. import exc
+from . import symbols
+from .ast_extension import LoopType
+from .ast_extension import facts
+from .compile_environment import ExtentCollision
+from .device_ir import RootGraphInfo
+from .device_walker import AlreadyReported
+from .device_walker import DeviceWalker
+from .evaluator import DeviceOnly
+from .function_modes import KernelFunctionMode
+from .host_function import assigned_names
+from .op_registry import set_tracer
+from .type_info import Unknown
+from .type_info import merge_named
+from .type_info import type_of
+from .variable_origin import NameOrigin
+
+if TYPE_CHECKING:
+    from .compile_environment import CompileEnvironment
+    from .graph_tracer import GraphTracer
+    from .host_function import HostFunction
+
+_QUIET_ON_HOST = {print, open, input, breakpoint, exec}
+_FACTORIES = {
+    torch.zeros,
+    torch.ones,
+    torch.empty,
+    torch.full,
+    torch.arange,
+    torch.rand,
+    torch.randn,
+    torch.eye,
+    torch.tensor,
+    torch.empty_strided,
+}
+
+
+def propagate_types(
+    host: HostFunction,
+    env: CompileEnvironment,
+    tracer: GraphTracer,
+    args: dict[str, Any],
+) -> None:
+    """Visit the function with ``args`` as parameters; graphs go to ``tracer.ir``."""
+    walker = HostWalker(env, host, tracer)
+    walker.host_scope.update(args)
+    with env.active(), set_tracer(tracer), KernelFunctionMode(tracer):
+        walker.statements(host.tree.body)
+
+
+class HostWalker(DeviceWalker):
+    """Statements of host code; device statements are inherited."""
+
+    def visit(self, node: ast.AST) -> Any:
+        if not isinstance(node, ast.stmt):
+            return super().visit(node)
+        kind = "device" if self.on_device else "host"
+        method = getattr(self, f"{kind}_{type(node).__name__}", None)
+        if method is not None:
+            return method(node)
+        if self.on_device:
+            return self.refuse(node)
+        return self._host_other(node)
+
+    # -- host statements -----------------------------------------------------------
+
+    def _host_other(self, node: ast.stmt) -> None:
+        """A statement kept as it is; what it binds is not known."""
+        for name in assigned_names([node]):
+            self.host_scope[name] = Unknown(f"bound by {type(node).__name__}")
+
+    def host_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):
+            self.evaluate(node.value)
+
+    def host_Pass(self, node: ast.Pass) -> None:
+        """Nothing to do."""
+
+    def host_Return(self, node: ast.Return) -> None:
+        if node.value is not None:
+            self.evaluate(node.value)
+
+    def host_Assign(self, node: ast.Assign) -> None:
+        value = self.evaluate(node.value)
+        for target in node.targets:
+            self.assign(target, value)
+
+    def host_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.device_AnnAssign(node)
+
+    def host_AugAssign(self, node: ast.AugAssign) -> None:
+        read = ast.parse(ast.unparse(node.target), mode="eval").body
+        for part in ast.walk(read):
+            ast.copy_location(part, node)
+        operation = ast.BinOp(left=read, op=node.op, right=node.value)
+        self.assign(node.target, self.evaluate(ast.copy_location(operation, node)))
+
+    def _bind(self, name: str, value: Any) -> None:
+        if self.on_device:
+            super()._bind(name, value)
+            return
+        if isinstance(value, symbols.SymValue) and not self._is_printable(value):
+            value = self.env.new_scalar(_kind_of(value), NameOrigin(name))
+        self.host_scope[name] = value
+
+    def _is_printable(self, value: Any) -> bool:
+        known = self.env.symbol_origins
+        return all(s in known for s in value.node.expr.free_symbols)
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        if not self.on_device and isinstance(target, (ast.Attribute, ast.Subscript)):
+            base = self.evaluate(target.value)
+            if isinstance(target, ast.Subscript) and isinstance(base, (list, dict)):
+                self.call(type(base).__setitem__, [base, self.evaluate(target.slice), value], {})
+            return
+        if not self.on_device and isinstance(target, (ast.Tuple, ast.List)):
+            if any(isinstance(e, ast.Starred) for e in target.elts):
+                self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
+                return
+        super().assign(target, value)
+
+    def host_Assert(self, node: ast.Assert) -> None:
+        test = self.evaluate(node.test)
+        if self.static_bool(test) is False:
+            message = None if node.msg is None else self.evaluate(node.msg)
+            raise AssertionError(*([] if message is None else [message]))
+        if isinstance(test, torch.SymBool):
+            # From here on the sizes are known to agree; another outcome binds anew.
+            bool(test)
+
+    def host_If(self, node: ast.If) -> None:
+        decided = self.static_bool(self.evaluate(node.test))
+        if decided is not None:
+            self.statements(node.body if decided else node.orelse)
+            return
+        before = dict(self.host_scope)
+        self.statements(node.body)
+        then, self.host_scope = self.host_scope, before
+        self.statements(node.orelse)
+        self._merge_scope(then)
+
+    def _merge_scope(self, other: dict[str, Any]) -> None:
+        for name in other.keys() | self.host_scope.keys():
+            left, right = other.get(name), self.host_scope.get(name)
+            if left is right:
+                continue
+            if name not in other or name not in self.host_scope:
+                value = left if name in other else right
+                self.host_scope[name] = value
+                continue
+            self.host_scope[name] = self._merged(name, left, right)
+
+    def _merged(self, name: str, left: Any, right: Any) -> Any:
+        try:
+            return merge_named(name, left, right)
+        except exc.Base:
+            kinds = {_kind_of(left), _kind_of(right)}
+            if kinds in ({int}, {float}, {bool}):
+                return self.env.new_scalar(kinds.pop(), NameOrigin(name))
+            return Unknown(f"{name} has another type on another path")
+
+    def host_Raise(self, node: ast.Raise) -> None:
+        """Reached on every path when compiling under a decided branch: keep it."""
+
+    def host_With(self, node: ast.With) -> None:
+        for item in node.items:
+            if item.optional_vars is not None:
+                self._host_other(
+                    ast.Assign(targets=[item.optional_vars], value=ast.Constant(0))
+                )
+        self.statements(node.body)
+
+    def host_Try(self, node: ast.Try) -> None:
+        before = dict(self.host_scope)
+        self.statements(node.body)
+        then = self.host_scope
+        for handler in node.handlers:
+            self.host_scope = dict(before)
+            if handler.name:
+                self.host_scope[handler.name] = Unknown("an exception")
+            self.statements(handler.body)
+            handled, self.host_scope = self.host_scope, then
+            self._merge_scope(handled)
+        self.statements(node.orelse)
+        self.statements(node.finalbody)
+
+    def host_FunctionDef(self, node: ast.FunctionDef) -> None:
+        namespace = {**self.host.fn.__globals__, **self.host.closure, **self.host_scope}
+        module = ast.Module(body=[node], type_ignores=[])
+        exec(compile(module, self.host.source.filename, "exec"), namespace)
+        self.host_scope[node.name] = namespace[node.name]
+
+    def host_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self.host_scope.pop(target.id, None)
+
+    # -- host loops ----------------------------------------------------------------
+
+    def host_While(self, node: ast.While) -> None:
+        self._host_loop_body(node.body, [])
+        self.statements(node.orelse)
+
+    def host_For(self, node: ast.For) -> None:
+        bounds = None
+        if self._is_launch(node):
+            bounds = self.loop_bounds(node)
+        if bounds is not None:
+            self._launch(node, bounds)
+            return
+        facts(node).loop_type = LoopType.HOST
+        values = self.evaluate(node.iter)
+        items = list(values) if isinstance(values, (list, tuple)) else None
+        self._bind_host_target(node.target, values, items)
+        self._host_loop_body(node.body, items or [])
+        self.statements(node.orelse)
+
+    def _is_launch(self, node: ast.For) -> bool:
+        if not isinstance(node.iter, ast.Call):
+            return False
+        return self.evaluate(node.iter.func) is not range
+
+    def _bind_host_target(self, target: ast.expr, values: Any, items: Any) -> None:
+        if isinstance(values, range) and isinstance(target, ast.Name):
+            origin = NameOrigin(target.id)
+            self.host_scope[target.id] = self.env.new_scalar(int, origin)
+        elif items:
+            self.assign(target, items[0])
+            for item in items[1:]:
+                before = dict(self.host_scope)
+                self.assign(target, item)
+                self._merge_scope(before)
+        else:
+            self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
+
+    def _host_loop_body(self, body: list[ast.stmt], items: list[Any]) -> None:
+        """Visit a body once, with names that it rebinds no longer constants."""
+        before = dict(self.host_scope)
+        for name in assigned_names(body) & before.keys():
+            kind = _kind_of(before[name])
+            if kind is not None:
+                self.host_scope[name] = self.env.new_scalar(kind, NameOrigin(name))
+        self.statements(body)
+        self._merge_scope(before)
+
+    # -- launches ------------------------------------------------------------------
+
+    def _launch(self, node: ast.For, bounds: Any) -> None:
+        """Trace a top-level tile loop: one root graph."""
+        if node.orelse:
+            raise exc.DeviceLoopElseBlock(loop="a tile loop")
+        facts(node).loop_type = LoopType.GRID
+        blocks = self.loop_blocks(node, bounds)
+        self.tracer.location = self.host.location(node)
+        self.device_scope = {}
+        try:
+            with self.tracer.recording() as builder:
+                self.assign(node.target, self.loop_variable(bounds, blocks))
+                self.statements(node.body)
+                builder.graph.output([])
+        finally:
+            self.device_scope = None
+        pairs = list(zip(bounds.begins, bounds.ends, strict=True))
+        info = RootGraphInfo(-1, builder.graph, blocks, pairs, self.host.location(node))
+        info.steps = bounds.sizes if bounds.kind == "grid" else []
+        graph_id = self.tracer.ir.add(info)
+        self.tracer.ir.root_ids.append(graph_id)
+        facts(node).launch_ids.append(graph_id)
+        names = assigned_names([*node.body, ast.Assign([node.target], ast.Constant(0))])
+        for name in names:
+            self.host_scope[name] = DeviceOnly(name)
+
+    # -- host calls ----------------------------------------------------------------
+
+    def device_builtin(self, value: Any) -> Any:
+        return _DEVICE_BUILTINS.get(value, value) if _hashable(value) else value
+
+    def call_user(
+        self, node: ast.Call, function: Any, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        if self.on_device:
+            return self.call(function, args, kwargs)
+        if _hashable(function) and function in _QUIET_ON_HOST:
+            return None
+        if _hashable(function) and function in _FACTORIES and "device" not in kwargs:
+            kwargs["device"] = self.env.device
+            facts(node).needs_device = True
+        return self.call(function, args, kwargs)
+
+    def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
+        if self.on_device:
+            return super().call_failed(function, args, error)
+        module = str(getattr(function, "__module__", None) or "")
+        is_torch = isinstance(function, types.BuiltinFunctionType) or "torch" in module
+        if is_torch and "data-dependent" not in str(error).lower():
+            return super().call_failed(function, args, error)
+        return Unknown(f"{type(error).__name__}: {error}")
+
+    def statement(self, node: ast.stmt) -> None:
+        try:
+            super().statement(node)
+        except (AlreadyReported, AssertionError, exc.Base, ExtentCollision):
+            raise
+        except Exception as error:
+            wrapped = exc.InternalError(error)
+            raise wrapped.with_location(self.host.location(node)) from error
+
+
+def _kind_of(value: Any) -> type | None:
+    if isinstance(value, (bool, torch.SymBool)):
+        return bool
+    if isinstance(value, (int, torch.SymInt)):
+        return int
+    if isinstance(value, (float, torch.SymFloat)):
+        return float
+    return None
+
+
+def _hashable(value: Any) -> bool:
+    return isinstance(value, (types.BuiltinFunctionType, types.FunctionType, type))
+
+
+def _device_min(*values: Any) -> Any:
+    return _fold(values, torch.minimum, torch.sym_min)
+
+
+def _device_max(*values: Any) -> Any:
+    return _fold(values, torch.maximum, torch.sym_max)
+
+
+def _fold(values: tuple[Any, ...], of_tensors: Any, of_symbols: Any) -> Any:
+    if len(values) == 1:
+        values = tuple(values[0])
+    result = values[0]
+    for value in values[1:]:
+        if isinstance(result, torch.Tensor) or isinstance(value, torch.Tensor):
+            like = result if isinstance(result, torch.Tensor) else value
+            pair = [
+                v if isinstance(v, torch.Tensor) else torch.full_like(like, v)
+                for v in (result, value)
+            ]
+            result = of_tensors(*pair)
+        else:
+            result = of_symbols(result, value)
+    return result
+
+
+_DEVICE_BUILTINS: dict[Any, Any] = {min: _device_min, max: _device_max}
+__all__ = ["propagate_types", "type_of"]

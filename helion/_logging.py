@@ -1,0 +1,22 @@
+"""Dumps of compiler stages: HELION_DUMP=types,device_ir,roll,triton,time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Callable
+
+
+def dump_requested(stage: str) -> bool:
+    """Whether HELION_DUMP names the stage (or ``all``)."""
+    names = os.environ.get("HELION_DUMP", "")
+    if not names:
+        return False
+    wanted = {name.strip() for name in names.split(",")}
+    return stage in wanted or "all" in wanted
+
+
+def dump(stage: str, text: Callable[[], str]) -> None:
+    """Print the result of a stage to stderr if it was asked for."""
+    if dump_requested(stage):
+        print(f"--- {stage} ---\n{text()}", file=sys.stderr)

@@ -1,0 +1,726 @@
+"""Every error and warning a kernel author can meet: what, where, and what to do."""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BaseT = TypeVar("BaseT", bound="Base")
+
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
+class Location(Protocol):
+    """A place in user code; ``line`` is its source text, ``col`` counts from zero."""
+
+    @property
+    def filename(self) -> str: ...
+    @property
+    def lineno(self) -> int: ...
+    @property
+    def function(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+    @property
+    def col(self) -> int: ...
+
+
+class Base(RuntimeError):
+    """Root of all helion errors; the text is ``template`` with its holes filled.
+
+    Keyword arguments fill holes by name. Positional ones fill the remaining holes in
+    order when there are enough of them; otherwise they are free text. Nothing that is
+    passed is lost, and construction never fails.
+    """
+
+    template: ClassVar[str] = ""
+    hint: ClassVar[str] = ""
+    severity: ClassVar[str] = "ERROR"
+
+    def __init__(self, *args: object, **facts: object) -> None:
+        self.facts: dict[str, object] = facts
+        self.location: Location | None = None
+        self.errors: tuple[Base, ...] = ()
+        self.message: str = _compose_message(self.template, args, facts)
+        hint = str(facts.get("hint", self.hint))
+        if all(name in facts for name in _holes(hint)):
+            self.message += _hint_line(_fill(hint, facts))
+        super().__init__(self.message)
+
+    @classmethod
+    def from_text(cls: type[BaseT], text: str) -> BaseT:
+        """Make an error that says ``text`` in place of its template."""
+        error = cls()
+        error.message = text
+        return error
+
+    @property
+    def base_msg_len(self) -> int:
+        """Length of the text before the location block."""
+        return len(self.message)
+
+    def with_location(self: BaseT, location: Location | None) -> BaseT:
+        """Remember where the error arose; the first location given wins."""
+        if self.location is None:
+            self.location = location
+        return self
+
+    def __str__(self) -> str:
+        if self.errors:
+            return "\n\n".join(error.report() for error in self.errors)
+        if self.location is None:
+            return self.message
+        return self.message + location_block(self.location)
+
+    def report(self) -> str:
+        """Return the text headed by its kind and class, as shown to a user."""
+        return f"{self.severity}[{type(self).__name__}]: {self}"
+
+
+class BaseError(Base):
+    """Stops the compile, the call or the search."""
+
+
+class BaseWarning(Base):
+    """Is printed rather than raised; ``ignore_warnings`` silences it."""
+
+    severity = "WARNING"
+
+
+class _WrapException(BaseError):
+    """Carries ``TypeName: text`` of another exception, which becomes its cause."""
+
+    def __init__(self, *args: object, **facts: object) -> None:
+        cause = next((a for a in args if isinstance(a, BaseException)), None)
+        super().__init__(*(_wrapped_text(a) for a in args), **facts)
+        if cause is not None:
+            self.__cause__ = cause
+
+
+def warn(warning: BaseWarning, ignored: Iterable[type | str] = ()) -> None:
+    """Print ``warning`` to stderr unless its class or a base of it is ignored."""
+    names = {item if isinstance(item, str) else item.__name__ for item in ignored}
+    if not any(cls.__name__ in names for cls in type(warning).__mro__):
+        print(warning.report(), file=sys.stderr)
+
+
+def raise_collected(errors: Sequence[Base]) -> None:
+    """Raise what was collected: one error as it is, several under the first's class."""
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    joined = copy.copy(errors[0])
+    joined.errors = tuple(errors)
+    raise joined
+
+
+def location_block(location: Location) -> str:
+    """Return the ``While processing:`` lines with the source line and a caret."""
+    source = location.line.splitlines()[0].rstrip() if location.line else ""
+    shown = source.lstrip()
+    caret = min(max(location.col - (len(source) - len(shown)), 0), len(shown))
+    where = f'  File "{location.filename}", line {location.lineno}'
+    block = f"\nWhile processing:\n{where}, in {location.function}"
+    return f"{block}\n    {shown}\n    {' ' * caret}^" if shown else block
+
+
+def _wrapped_text(value: object) -> object:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    return value
+
+
+def _hint_line(hint: str) -> str:
+    return f"\nhint: {hint}" if hint else ""
+
+
+def _holes(template: str) -> list[str]:
+    """Return the distinct hole names of ``template`` in order."""
+    return list(dict.fromkeys(_HOLE.findall(template)))
+
+
+def _fill(template: str, facts: dict[str, object]) -> str:
+    return _HOLE.sub(lambda hole: str(facts.get(hole[1], "?")), template)
+
+
+def _compose_message(
+    template: str, args: tuple[object, ...], facts: dict[str, object]
+) -> str:
+    holes = _holes(template)
+    missing = [name for name in holes if name not in facts]
+    values = dict(facts)
+    extras: list[str] = []
+    if missing and len(args) >= len(missing):
+        values.update(zip(missing, args))
+        extras = [str(arg) for arg in args[len(missing) :]]
+    elif args and not (facts.keys() & set(holes)):
+        # Too few values for the holes: the caller wrote the sentence himself.
+        template = template if not holes else ""
+        extras = [str(arg) for arg in args]
+    else:
+        extras = [str(arg) for arg in args]
+    unused = [f"{k}={v}" for k, v in facts.items() if k not in holes and k != "hint"]
+    if unused:
+        extras.append(", ".join(unused))
+    parts = [_fill(template, values), *extras]
+    return ": ".join(part for part in parts if part)
+
+
+# -- decoration and settings -----------------------------------------------------------
+
+
+class IncompatibleInterpretModes(BaseError):
+    template = "HELION_INTERPRET and TRITON_INTERPRET are both set to 1"
+    hint = "set one of them: they are two different ways to run a kernel"
+
+
+class RefEagerModeCodePrintError(BaseError):
+    template = "print_output_code has nothing to print: eager mode generates no code"
+    hint = "unset HELION_INTERPRET (or ref_mode), or HELION_PRINT_OUTPUT_CODE"
+
+
+class AutotuningDisallowedInEnvironment(BaseError):
+    template = "a search is needed, but {reason}"
+    hint = "pass config= to the kernel decorator or unset HELION_DISALLOW_AUTOTUNING"
+
+
+class DecoratorAfterHelionKernelDecorator(BaseError):
+    template = "a decorator stands below @helion.kernel"
+    hint = "make @helion.kernel the decorator closest to the function"
+
+
+class ClosuresNotSupported(BaseError):
+    template = "a kernel cannot use variables of an enclosing function: {names}"
+    hint = "pass them as arguments or make them module globals"
+
+
+class NamingConflict(BaseError):
+    template = "the name {name} is reserved for generated code"
+    hint = "rename the variable"
+
+
+class MissingEnableTile(BaseError):
+    template = "the tile backend is not enabled"
+
+
+class CuteBackendUnavailable(BaseError):
+    template = "the cute backend is not available"
+
+
+# -- binding arguments -----------------------------------------------------------------
+
+
+class NoTensorArgs(BaseError):
+    template = "no argument is a tensor or a device, so the kernel has no device"
+    hint = "pass at least one tensor or torch.device"
+
+
+class KernelArgumentError(BaseError, TypeError):
+    template = "{reason}"
+
+
+class MixedDevices(BaseError):
+    template = "the arguments are on several devices: {devices}"
+    hint = "move all tensors to one device"
+
+
+class InputTensorNumelExceedsIndexType(BaseError):
+    template = "an input tensor has too many elements for index_dtype {index_dtype}"
+    hint = "use index_dtype=torch.int64, or leave it unset"
+
+
+class IndexOffsetOutOfRangeForInt32(BaseError):
+    template = "an offset may exceed the range of {index_dtype}"
+    hint = "use index_dtype=torch.int64, or leave it unset"
+
+
+class GraphModuleUnsupportedOps(BaseError):
+    template = "a GraphModule argument may only call functions, but has: {ops}"
+
+
+class ProcessGroupNameNotFound(BaseWarning):
+    template = "no hl.ProcessGroupName argument: the default process group is used"
+
+
+# -- kernel text and Python constructs -------------------------------------------------
+
+
+class StatementNotSupported(BaseError):
+    template = "{construct} is not supported in a kernel"
+
+
+class NotAllowedOnDevice(BaseError):
+    template = "{construct} is not allowed in a device loop"
+    hint = "move it out of the hl.tile or hl.grid loop"
+
+
+class AssignmentMultipleTargets(NotAllowedOnDevice):
+    template = "an assignment to several targets (a = b = v) is not allowed on device"
+    hint = "write one assignment for each target"
+
+
+class InvalidAssignment(NotAllowedOnDevice):
+    template = "a starred or attribute target is not allowed on device"
+    hint = "assign to a plain name or to a subscript"
+
+
+class UnsupportedPythonType(BaseError):
+    template = "{type} is not supported in a kernel"
+
+
+class UndefinedVariable(BaseError):
+    template = "{name} is not defined"
+
+
+class TypeInferenceError(BaseError):
+    template = "{reason}"
+
+
+class CantCombineTypesInControlFlow(BaseError):
+    template = "{name} is {left} on one path and {right} on another"
+    hint = "give the variable one type on every path, e.g. a tensor from hl.full"
+
+
+class ControlFlowTensorMismatch(BaseError):
+    template = "tensor {tensor} changes on a branch or iteration: {difference}"
+    hint = "keep its shape, dtype and device the same (e.g. with .to(dtype))"
+
+
+class CannotModifyHostVariableOnDevice(BaseError):
+    template = "the host variable {name} is rebound in a device loop"
+    hint = "write to it with a subscript: {name}[...] = value"
+
+
+class CannotReadDeviceVariableOnHost(BaseError):
+    template = "host code reads {name}, which only exists inside a device loop"
+    hint = "store the value in a host tensor and read that"
+
+
+class CantReadOnDevice(BaseError):
+    template = "{type} cannot be read in a device loop"
+
+
+class TracedArgNotSupported(BaseError):
+    template = "argument {arg} cannot be passed to a traced function"
+
+
+class ClosureMutation(BaseError):
+    template = "a function argument writes the closure variable {name}"
+    hint = "return the value instead"
+
+
+class GlobalMutation(BaseError):
+    template = "a function argument writes the global variable {name}"
+    hint = "return the value instead"
+
+
+class StarredArgsNotSupportedOnDevice(BaseError):
+    template = "this call with * or ** is not supported on device"
+    hint = "write the arguments out"
+
+
+class InvalidSequenceSubscription(BaseError):
+    template = "a list or tuple is indexed by {index}, which is not a constant"
+
+
+class FailedToUnpackTupleAssign(BaseError):
+    template = "cannot unpack {type} into {expected} names"
+
+
+class NestedKernelCallsNotSupported(BaseError):
+    template = "a kernel calls another kernel"
+    hint = "move the shared code into a plain function and call it from both"
+
+
+class InvalidDeviceForLoop(BaseError):
+    template = "a device loop cannot iterate over {type}"
+    hint = "iterate over hl.tile, hl.grid, hl.static_range, range or a tuple"
+
+
+class ShapeSpecializingCall(BaseError):
+    template = "{call} needs a size that is only known at run time"
+    hint = "use hl.specialize(size), or annotate the argument hl.constexpr"
+
+
+# -- loops, tiles, tunables ------------------------------------------------------------
+
+
+class NoDeviceLoopsInKernel(BaseError):
+    template = "the kernel has no hl.tile or hl.grid loop"
+
+
+class EmptyDeviceLoopAfterDCE(BaseError):
+    template = "a device loop has no effect: it stores nothing"
+
+
+class NestedGridLoop(BaseError):
+    template = "an outermost device loop stands under if, for or while"
+    hint = "move it to the top level of the kernel"
+
+
+class TopLevelStatementBetweenLoops(BaseError):
+    template = "a statement stands between two top-level device loops"
+
+
+class LoopFunctionNotInFor(BaseError):
+    template = "{name} must be the iterator of a for statement"
+
+
+class DeviceLoopElseBlock(BaseError):
+    template = "{loop} cannot have an else block"
+
+
+class NestedDeviceLoopsConflict(BaseError):
+    template = "nested loops use the same block size variable"
+    hint = "register one block size for each loop"
+
+
+class InvalidTileRange(BaseError):
+    template = "the range begins at {begin}, after its end {end}"
+
+
+class TileOfTile(BaseError):
+    template = "a tile is the bound of another loop"
+    hint = "use hl.tile(tile.begin, tile.end)"
+
+
+class IncorrectTileUsage(BaseError):
+    template = "a tile may only be an index or a size, not an argument of {name}"
+
+
+class FailedToUnpackTile(BaseError):
+    template = "a loop over one dimension yields one tile, but several names take it"
+    hint = "hl.tile(x) yields a tile, hl.tile([x]) a one-element tuple"
+
+
+class OverpackedTile(BaseError):
+    template = "several tiles are packed into one index: {container}"
+    hint = "hl.tile(x) yields a tile, hl.tile([x]) a one-element tuple"
+
+
+class InvalidJaggedTileUsage(BaseError):
+    template = "{reason}"
+
+
+class BarrierOnlyAllowedAtTopLevel(BaseError):
+    template = "hl.barrier() must stand between two top-level device loops"
+
+
+class LoopDependencyError(BaseError):
+    template = "a loop reads {name}, which an earlier loop writes"
+    hint = "put hl.barrier() between the loops"
+
+
+class CrossRootDeviceValue(BaseError):
+    template = "{name} is used outside the scope that defines it"
+    hint = "give it a value before that scope, or pass it on through a host tensor"
+
+
+class CrossLoopSchedulingError(BaseError):
+    template = "the dependency between two loops cannot be lowered: {reason}"
+
+
+class PdlPlacement(BaseError):
+    template = "misplaced hl.pdl call: {reason}"
+
+
+class PdlStateWithoutWait(BaseError):
+    template = "state passes from loop to loop without a pdl wait"
+
+
+class SpecializeOnDevice(BaseError):
+    template = "hl.specialize is called in a device loop"
+    hint = "call it before the loop"
+
+
+class SpecializeArgType(BaseError):
+    template = "hl.specialize takes an int, a size or a shape, not {type}"
+
+
+class ShapeSpecializingAllocation(BaseError):
+    template = "a device allocation needs a size known at compile time"
+    hint = "use a tile as the size, or hl.specialize(size) before the loop"
+
+
+class RegisterTunableArgTypes(BaseError):
+    template = (
+        "hl.register_tunable takes a literal name and a fragment, "
+        "not {name_type} and {fragment_type}"
+    )
+
+
+class TunableTypeNotSupported(BaseError):
+    template = "a tunable is an int, float or bool, not {type}"
+
+
+class TunableNameConflict(BaseError):
+    template = "the tunable name {name} is reserved or already registered"
+
+
+class ConfigSpecFragmentWithSymInt(BaseError):
+    template = "an argument of a fragment is symbolic: {value}"
+    hint = "make it a number with hl.specialize"
+
+
+class NotInsideKernel(BaseError):
+    template = "{name} is called outside a kernel"
+    hint = "decorate the function with @helion.kernel"
+
+
+class DeviceAPIOnHost(BaseError):
+    template = "{name} only works in a device loop"
+    hint = "move the call into an hl.tile or hl.grid loop"
+
+
+class NotAllowedInHelperFunction(BaseError):
+    template = "{name} is not allowed in a combine function"
+
+
+class BreakpointInDeviceLoopRequiresInterpret(BaseError):
+    template = "breakpoint() in a device loop cannot be compiled"
+    hint = "set HELION_INTERPRET=1 or TRITON_INTERPRET=1"
+
+
+# -- tensors, indexing, shapes ---------------------------------------------------------
+
+
+class InvalidIndexingType(BaseError):
+    template = "{index} cannot be an index"
+
+
+class RankMismatch(BaseError):
+    template = "{tensor} takes {expected} indices, but gets {got}"
+
+
+class InvalidSliceStep(BaseError):
+    template = "the slice step is {step}, but must be positive"
+
+
+class TensorSliceBound(BaseError):
+    template = "the slice bound {value} is a device tensor"
+    hint = "index with a tensor of positions, e.g. bound + hl.arange(size)"
+
+
+class HostTensorDirectUsage(BaseError):
+    template = "the host tensor {name} is an operand of {op} in a device loop"
+    hint = "load it first: {name}[()] or hl.load({name}, [])"
+
+
+class RequiresTensorInAssignment(BaseError):
+    template = "a subscript is assigned {value}, which is neither tensor nor number"
+
+
+class NonTensorSubscriptAssign(BaseError):
+    template = "cannot assign {value_type} into {target_type} by subscript"
+
+
+class DeviceTensorSubscriptAssignmentNotAllowed(BaseError):
+    template = "{name} is a device value, so its elements cannot be assigned"
+    hint = "use torch.where, or store into a host tensor"
+
+
+class TileSizeMismatch(BaseError):
+    template = "dim {dim} of {tensor} has size {size}, but its tile runs up to {end}"
+    hint = "use a tile made by hl.tile({tensor}.size({dim})), or a mask with hl.load"
+
+
+class ShapeMismatch(BaseError):
+    template = "the shapes {left} and {right} do not fit together"
+
+
+class DataDependentOutputShapeNotSupported(BaseError):
+    template = "the shape of the result of {op} depends on data"
+    hint = "use torch.where or hl.load with extra_mask"
+
+
+class UnsupportedSplitOperation(BaseError):
+    template = "{op} is not supported on device"
+    hint = "use hl.split"
+
+
+class UnsupportedSplitConfiguration(BaseError):
+    template = "this form of {op} is not supported: {requirement}"
+
+
+class UnsupportedIndexRemapping(BaseError):
+    template = "{op} moves elements between positions of a tile: {index}"
+
+
+class DotBatchDimensionMismatch(BaseError):
+    template = "the batch sizes {left} and {right} of a dot differ, and none is 1"
+
+
+class AtomicOnDeviceTensor(BaseError):
+    template = "{name} needs a host tensor as target, not a device value"
+
+
+class DuplicateStoreIndicesError(BaseError):
+    template = "{reason}"
+
+
+class StackTensorcOnHost(BaseError):
+    template = "a stack tensor is made on the host"
+    hint = "call hl.stacktensor_like in a device loop"
+
+
+class StackTensorDevPtrOnHost(BaseError):
+    template = "the pointers of a stack tensor are a host tensor"
+    hint = "load them in the device loop first"
+
+
+class StackTensorDevPtrDtype(BaseError):
+    template = "the pointers of a stack tensor must be uint64, not {dtype}"
+
+
+class StackTensorExampleOnDevice(BaseError):
+    template = "the template of a stack tensor must be a host tensor"
+
+
+class ReductionOnNonTile(BaseError):
+    template = "a dimension of size {size} is neither tiled nor a full slice"
+
+
+class InvalidReductionDim(BaseError):
+    template = "the reduction dim {dim} is not an int"
+
+
+class MultipleReductionDims(BaseError):
+    template = "several dims are reduced at once"
+    hint = "reduce one dim after the other"
+
+
+class ReductionDimInvalidForShape(BaseError):
+    template = "reduction dim {dim} is out of range for shape {shape}"
+
+
+class InvalidAPIUsage(BaseError):
+    template = "{reason}"
+
+
+class TensorOperationInWrapper(BaseWarning):
+    template = "a torch operation outside the device loops runs unfused on the host"
+    hint = "ignore_warnings=[helion.exc.TensorOperationInWrapper] silences this"
+
+
+class TensorOperationsInHostCall(TensorOperationInWrapper):
+    template = "the host call {name} runs torch operations unfused"
+
+
+class WrongDevice(BaseWarning):
+    template = "{op} returns a tensor on {got}, but the kernel runs on {expected}"
+
+
+class TiledKMatmulAccumulationWarning(BaseWarning):
+    template = "acc += a @ b rounds each partial product before it is added"
+    hint = "use torch.addmm(acc, a, b), hl.dot(a, b, acc=acc) or torch.baddbmm"
+
+
+# -- lowering and code generation ------------------------------------------------------
+
+
+class InternalError(_WrapException):
+    """An exception of another kind that escaped from the compiler."""
+
+
+class TorchOpTracingError(_WrapException):
+    """A torch operation failed on the tensors of the kernel."""
+
+
+class InductorLoweringError(_WrapException):
+    """A traced operation cannot be turned into code."""
+
+
+class BackendUnsupported(BaseError):
+    template = "backend {backend} does not support {detail}"
+
+
+class BackendImplementationMissing(BaseError):
+    template = "backend {backend} lacks the hook {detail}"
+
+
+class InvalidConfig(BaseError):
+    """Lists every problem of a config at once."""
+
+    template = "{reason}"
+
+
+class BarrierRequiresPersistent(InvalidConfig):
+    template = "hl.barrier() needs a persistent pid_type, not {pid_type}"
+    hint = "use pid_type='persistent_blocked'"
+
+
+class HelionReductionTooLarge(InvalidConfig):
+    template = (
+        "reduction axis {axis} would hold {size} elements in one tile, "
+        "but the cap is {cap}"
+    )
+    hint = (
+        "lower reduction_loops or block_sizes in the config, or raise "
+        "settings.max_triton_tensor_numel"
+    )
+
+
+class BlockPtrIndexingUnavailable(BaseWarning):
+    template = "this Triton has no block pointers: pointer indexing is used instead"
+
+
+class ErrorCompilingKernel(BaseError):
+    template = "the kernel has {errors} errors and {warnings} warnings"
+
+
+class BlockSizeIgnoredInInterpretMode(BaseWarning):
+    template = "block size {block_size} is ignored in eager mode"
+
+
+# -- autotuning ------------------------------------------------------------------------
+
+
+class AutotuneError(BaseError):
+    template = "{reason}"
+
+
+class NoConfigFound(BaseError):
+    template = "no config of the search space worked"
+
+
+class NotEnoughConfigs(BaseError):
+    template = "a finite search needs at least 2 configs, but has {count}"
+
+
+class TritonError(BaseError):
+    template = "Triton failed with {error} for {decorator}: {code}"
+    hint = "autotune_ignore_errors=True skips such configs"
+
+
+class TritonUnrecoverableRuntimeError(BaseError):
+    template = "{reason} for {decorator}: {error}"
+    hint = "autotune_precompile='spawn' survives such configs"
+
+
+class CacheAssertionError(BaseError):
+    template = "HELION_ASSERT_CACHE_HIT is set, but {kernel} is not in the cache"
+
+
+class InconsistantConfigsAcrossRanks(BaseError):
+    template = "the ranks of a distributed kernel chose different configs"
+
+
+class NoAOTHeuristicWarning(BaseWarning):
+    template = "no tuned heuristic for kernel {kernel}: the default config is used"
+
+
+# -- autodiff --------------------------------------------------------------------------
+
+
+class AutodiffKernelNotCalled(BaseError):
+    template = "backward needs a kernel that was called before"
+
+
+class AutodiffNotSupported(BaseError):
+    template = "no backward kernel can be derived: {reason}"

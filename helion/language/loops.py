@@ -1,0 +1,195 @@
+"""Loops over index ranges: hl.tile, hl.grid, hl.static_range, and hl.barrier."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .. import exc
+from . import _decorators
+from ._eager import device_of_loop, loop_depth, running_loop, take_block_sizes
+from .tile import EagerTile, LoopRange, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Bound = int | torch.SymInt | torch.Tensor
+Bounds = Bound | Sequence[Bound]
+BlockSize = int | torch.SymInt | None
+
+
+@_decorators.api()
+def tile(
+    begin_or_end: Bounds,
+    end_or_none: Bounds | None = None,
+    /,
+    block_size: BlockSize | Sequence[BlockSize] = None,
+) -> Iterator[Any]:
+    """Iterate over tiles of an index range, in parallel where it is outermost.
+
+    ``for t in hl.tile(n)`` yields one Tile; ``for i, j in hl.tile([m, n])`` yields a
+    tuple of one Tile per dim, also for ``hl.tile([n])``. Inner loops run in order. The
+    last tile may be shorter; a range of no indices has no iterations.
+
+    Args:
+        begin_or_end: where the range begins if ``end_or_none`` is given, else its end
+            (and it begins at 0): an int, a 0-d integer tensor, or a sequence of them.
+        end_or_none: the end of the range, in the same form.
+        block_size: an int, or one for each dim; None leaves it to the config.
+
+    Raises:
+        exc.TileOfTile: a bound is a Tile.
+        exc.IncorrectTileUsage: the sequences differ in length.
+        exc.InvalidTileRange: the range of an outermost loop ends before it begins.
+
+    Example::
+
+        for i, j in hl.tile([m, n], block_size=[None, 32]):
+            out[i, j] = x[i, j] + 1
+    """
+    begins, ends, is_list = _ranges("hl.tile", begin_or_end, end_or_none)
+    fixed = _per_dim("hl.tile", block_size, len(ends))
+    chosen = iter(take_block_sizes(fixed.count(None)))
+    sizes = [next(chosen) if size is None else size for size in fixed]
+    device = device_of_loop()
+    loops = [
+        LoopRange(begin, end, _block_size(size, begin, end), device)
+        for begin, end, size in zip(begins, ends, sizes)
+    ]
+    dims = [
+        [EagerTile(loop, at) for at in range(loop.begin, loop.end, loop.block_size)]
+        for loop in loops
+    ]
+    return _iterate(dims, is_list, device)
+
+
+@_decorators.api()
+def grid(
+    begin_or_end: Bounds,
+    end_or_none: Bounds | None = None,
+    /,
+    step: int | Sequence[int | None] | None = None,
+) -> Iterator[Any]:
+    """Iterate over the indices of a range one by one; outermost, in parallel.
+
+    The loop variable is a scalar, so ``x[g, tile]`` has one dim. A sequence of bounds
+    gives tuples of scalars. ``range`` in a device loop means the same.
+
+    Args:
+        begin_or_end: as in :func:`tile`.
+        end_or_none: as in :func:`tile`.
+        step: the distance of the indices, 1 if None; one for each dim of a sequence.
+
+    Raises:
+        exc.IncorrectTileUsage: the sequences differ in length.
+    """
+    begins, ends, is_list = _ranges("hl.grid", begin_or_end, end_or_none)
+    steps = _per_dim("hl.grid", step, len(ends))
+    dims = [
+        range(begin, end, 1 if step is None else operator.index(step))
+        for begin, end, step in zip(begins, ends, steps)
+    ]
+    return _iterate(dims, is_list, device_of_loop())
+
+
+@_decorators.api(is_device_only=True)
+def static_range(
+    begin_or_end: int, end_or_none: int | None = None, /, step: int = 1
+) -> Iterator[int]:
+    """Iterate over a range whose bounds are known at compile time, fully unrolled.
+
+    The loop variable is a Python int, so it may index lists and tuples.
+
+    Args:
+        begin_or_end: where the range begins if ``end_or_none`` is given, else its end.
+        end_or_none: the end of the range.
+        step: the distance of the indices.
+    """
+    if end_or_none is None:
+        return iter(range(0, begin_or_end, step))
+    return iter(range(begin_or_end, end_or_none, step))
+
+
+@_decorators.api(is_device_only=True)
+def jagged_tile(parent: torch.Tensor) -> Iterator[Tile]:
+    """Iterate over ``[0, max(parent))``, each lane of ``parent`` up to its own length.
+
+    Args:
+        parent: integer lengths; each of its dims belongs to an enclosing tile.
+
+    Raises:
+        exc.InvalidJaggedTileUsage: always, because this is not supported yet.
+    """
+    if isinstance(parent, Tile):
+        raise exc.TileOfTile()
+    raise exc.InvalidJaggedTileUsage(
+        "hl.jagged_tile is not supported yet: loop over hl.tile(lengths.amax()) and "
+        "load with extra_mask"
+    )
+
+
+@_decorators.api(is_host_only=True, impure=True)
+def barrier() -> None:
+    """Wait for the whole grid between two top-level loops.
+
+    The second loop then sees what the first one stored. Eager loops run one after the
+    other, so nothing is left to do.
+    """
+
+
+def _iterate(
+    dims: Sequence[Sequence[Any]], is_list: bool, device: torch.device | None
+) -> Iterator[Any]:
+    """Yield the product of ``dims``, the first outermost, with eager mode on."""
+    with running_loop(device):
+        for point in itertools.product(*dims):
+            yield point if is_list else point[0]
+
+
+def _ranges(
+    name: str, begin_or_end: object, end_or_none: object | None
+) -> tuple[list[int], list[int], bool]:
+    """Return begins and ends per dim, and whether they were given as a sequence."""
+    if end_or_none is None:
+        first, last = None, begin_or_end
+    else:
+        first, last = begin_or_end, end_or_none
+    is_list = isinstance(last, (list, tuple))
+    if first is not None and isinstance(first, (list, tuple)) != is_list:
+        raise exc.IncorrectTileUsage(name=name)
+    ends = _bounds(last)
+    begins = [0] * len(ends) if first is None else _bounds(first)
+    if len(begins) != len(ends):
+        raise exc.IncorrectTileUsage(name=name)
+    for begin, end in zip(begins, ends):
+        # Inside a loop the bounds may come from data, where this means "no indices".
+        if begin > end and loop_depth() == 0:
+            raise exc.InvalidTileRange(begin=begin, end=end)
+    return begins, ends, is_list
+
+
+def _bounds(value: Any) -> list[int]:
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(item, Tile) for item in values):
+        raise exc.TileOfTile()
+    return [operator.index(item) for item in values]
+
+
+def _per_dim(name: str, value: object, count: int) -> list[Any]:
+    """Return ``value`` for each of ``count`` dims; a single one counts for all."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * count
+    if len(value) != count:
+        raise exc.IncorrectTileUsage(name=name)
+    return list(value)
+
+
+def _block_size(size: Any, begin: int, end: int) -> int:
+    """Return the extent of tiles; without a choice one tile covers the range."""
+    if size is None:
+        return max(end - begin, 1)
+    return operator.index(size)

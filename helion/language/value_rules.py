@@ -1,0 +1,312 @@
+"""How creation, tile facts, products, views and constants are traced and emitted."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from .. import exc
+from .._compiler import symbols
+from .._compiler.ast_extension import expr
+from .._compiler.ast_extension import facts
+from .._compiler.variable_origin import BlockSizeOrigin
+from .._compiler.variable_origin import TunableOrigin
+from . import _decorators
+from .constexpr import ConstExpr
+from .constexpr import specialize
+from .creation_ops import arange
+from .creation_ops import full
+from .creation_ops import shape_list
+from .creation_ops import zeros
+from .debug_ops import breakpoint as hl_breakpoint
+from .debug_ops import device_print
+from .loops import barrier
+from .loops import grid
+from .loops import static_range
+from .loops import tile
+from .matmul_ops import check_dot
+from .matmul_ops import dot
+from .matmul_ops import dot_dtype
+from .matmul_ops import dot_shape
+from .tile import tile_begin
+from .tile import tile_block_size
+from .tile import tile_count
+from .tile import tile_end
+from .tile import tile_id
+from .tile import tile_index
+from .tunable_ops import register_block_size
+from .tunable_ops import register_tunable
+from .view_ops import join
+from .view_ops import split
+
+if TYPE_CHECKING:
+    from .._compiler.codegen_state import CodegenState
+    from .._compiler.graph_tracer import GraphTracer
+
+
+# -- creation ------------------------------------------------------------------------
+
+
+@_decorators.type_propagation(zeros)
+def zeros_trace(
+    tracer: GraphTracer,
+    shape: Any,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    return full_trace(tracer, shape, 0, dtype, device)
+
+
+@_decorators.type_propagation(full)
+def full_trace(
+    tracer: GraphTracer,
+    shape: Any,
+    value: Any,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    if not isinstance(shape, (list, tuple)) and getattr(shape, "block_id", None) is None:
+        if not isinstance(shape, (int, torch.SymInt)):
+            raise TypeError(f"the shape must be a list, not {type(shape).__name__}")
+    sizes = [extent(tracer, size) for size in shape_list(shape)]
+    result = tracer.new_value(sizes, dtype)
+    return tracer.emit(torch.ops.aten.full.default, (sizes, value), result)
+
+
+def extent(tracer: GraphTracer, size: Any) -> int:
+    """Return the device extent of a size."""
+    block = getattr(size, "block_id", None)
+    if block is not None:
+        return tracer.env.block_sizes[block].extent
+    return tracer.env.extent_of(size)
+
+
+@_decorators.type_propagation(arange)
+def arange_trace(tracer: GraphTracer, *args: Any, **options: Any) -> torch.Tensor:
+    dtype = options.get("dtype") or tracer.env.index_dtype
+    start, stop, step = 0, args[0], 1
+    if len(args) >= 2:
+        start, stop = args[0], args[1]
+    if len(args) == 3:
+        step = args[2]
+    length = stop if symbols.static_int(start) == 0 else stop - start
+    if step != 1:
+        length = -(-length // step)
+    size = extent(tracer, length)
+    result = tracer.new_value([size], dtype)
+    return tracer.emit(arange, (start, step), result)
+
+
+@_decorators.codegen(arange)
+def arange_codegen(state: CodegenState) -> ast.expr:
+    start, step = state.node.args[0], state.node.args[1]
+    index = state.launch.local_index(state.value.shape[0])
+    dtype = state.dtype_expr()
+    result = expr("{i}.to({d})", i=index, d=dtype)
+    if step != 1:
+        result = expr("{r} * {step}", r=result, step=state.expr_arg(1))
+    if start != 0:
+        result = expr("{r} + {start}", r=result, start=state.expr_arg(0))
+    return result
+
+
+# -- tile facts ----------------------------------------------------------------------
+
+
+@_decorators.codegen(tile_index)
+def tile_index_codegen(state: CodegenState) -> ast.expr:
+    return expr(state.launch.axes[state.node.args[0]].index)
+
+
+def _fact(op: Any, name: str) -> None:
+    @_decorators.type_propagation(op)
+    def trace(tracer: GraphTracer, value: Any) -> Any:
+        if getattr(value, "block_id", None) is None:
+            raise exc.IncorrectTileUsage(f"hl.{op.name} takes a tile")
+        return getattr(value, name)
+
+
+for _op, _name in (
+    (tile_index, "index"),
+    (tile_begin, "begin"),
+    (tile_end, "end"),
+    (tile_id, "id"),
+    (tile_count, "count"),
+    (tile_block_size, "block_size"),
+):
+    _fact(_op, _name)
+
+
+# -- loops ---------------------------------------------------------------------------
+
+
+def _only_in_for(op: Any) -> None:
+    @_decorators.type_propagation(op)
+    def trace(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
+        raise exc.LoopFunctionNotInFor(name=f"hl.{op.name}")
+
+
+for _op in (tile, grid):
+    _only_in_for(_op)
+
+
+@_decorators.type_propagation(static_range)
+def static_range_trace(
+    tracer: GraphTracer, begin: Any, end: Any = None, /, step: Any = 1
+) -> range:
+    bounds = [0, begin] if end is None else [begin, end]
+    known = [symbols.static_int(b) for b in (*bounds, step)]
+    if any(k is None for k in known):
+        raise exc.TypeInferenceError(
+            "hl.static_range needs bounds that are known when compiling",
+            hint="use hl.specialize or an hl.constexpr argument, or hl.grid",
+        )
+    return range(*known)  # type: ignore[arg-type]
+
+
+@_decorators.type_propagation(barrier)
+def barrier_trace(tracer: GraphTracer) -> None:
+    """Launches run in order, so the loops around it are ordered already."""
+    if tracer.on_device:
+        raise exc.BarrierOnlyAllowedAtTopLevel()
+
+
+# -- products ------------------------------------------------------------------------
+
+
+@_decorators.type_propagation(dot)
+def dot_trace(
+    tracer: GraphTracer,
+    mat1: torch.Tensor,
+    mat2: torch.Tensor,
+    acc: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    check_dot(mat1, mat2, acc)
+    dtype = dot_dtype(mat1, mat2, acc, out_dtype)
+    value = tracer.new_value(dot_shape(mat1, mat2), dtype)
+    return tracer.emit(dot, (mat1, mat2, acc, out_dtype), value)
+
+
+@_decorators.codegen(dot)
+def dot_codegen(state: CodegenState) -> ast.expr:
+    acc = None if state.node.args[2] is None else 2
+    return state.env.backend.product(state, 0, 1, acc, state.value.dtype)
+
+
+# -- views ---------------------------------------------------------------------------
+
+
+@_decorators.fake(split)
+def split_fake(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if tensor.size(-1) != 2:
+        raise exc.UnsupportedSplitConfiguration(
+            "hl.split", "the last dim must have size 2"
+        )
+    return torch.empty_like(tensor[..., 0]), torch.empty_like(tensor[..., 0])
+
+
+@_decorators.codegen(split)
+def split_codegen(state: CodegenState) -> list[ast.expr]:
+    pair = state.lift(expr("tl.split({v})", v=state.expr_arg(0)), "pair")
+    return [expr("{p}[0]", p=pair), expr("{p}[1]", p=pair)]
+
+
+@_decorators.fake(join)
+def join_fake(tensor0: torch.Tensor, tensor1: torch.Tensor) -> torch.Tensor:
+    if tensor0.dtype != tensor1.dtype:
+        raise exc.TypeInferenceError(
+            f"hl.join of {tensor0.dtype} and {tensor1.dtype}; convert one with .to()"
+        )
+    shape = torch.broadcast_shapes(tensor0.size(), tensor1.size())
+    return tensor0.new_empty([*shape, 2])
+
+
+@_decorators.codegen(join)
+def join_codegen(state: CodegenState) -> ast.expr:
+    return expr("tl.join({a}, {b})", a=state.expr_arg(0), b=state.expr_arg(1))
+
+
+# -- constants and tunables ----------------------------------------------------------
+
+
+@_decorators.type_propagation(specialize)
+def specialize_trace(tracer: GraphTracer, value: Any) -> Any:
+    if tracer.on_device:
+        raise exc.SpecializeOnDevice()
+    return _specialized(tracer, value)
+
+
+def _specialized(tracer: GraphTracer, value: Any) -> Any:
+    if isinstance(value, ConstExpr):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        items = [_specialized(tracer, v) for v in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, torch.SymInt):
+        # Evaluating the symbol records a guard: another number binds anew.
+        return int(value)
+    if isinstance(value, int):
+        return value
+    raise exc.SpecializeArgType(type=type(value).__name__)
+
+
+@_decorators.type_propagation(register_block_size)
+def register_block_size_trace(
+    tracer: GraphTracer, min_or_max: Any, max_or_none: Any = None, /
+) -> torch.SymInt:
+    low, high = (1, min_or_max) if max_or_none is None else (min_or_max, max_or_none)
+    known = symbols.static_int(low)
+    if known is None or known < 1 or known & (known - 1):
+        raise exc.InvalidConfig(
+            f"the minimum of hl.register_block_size must be a power of two, not {low}"
+        )
+    info = tracer.env.allocate_block_size(high)
+    info.min_size = known
+    info.max_size = symbols.size_hint(high)
+    node = tracer.call_node
+    if node is not None:
+        facts(node).replacement = BlockSizeOrigin(info.block_id)
+    return info.var
+
+
+@_decorators.type_propagation(register_tunable)
+def register_tunable_trace(tracer: GraphTracer, name: Any, fragment: Any) -> Any:
+    if not isinstance(name, str) or not hasattr(fragment, "default"):
+        raise exc.RegisterTunableArgTypes(type(name).__name__, type(fragment).__name__)
+    tracer.env.config_spec.add_tunable(name, fragment)
+    origin = TunableOrigin(name)
+    node = tracer.call_node
+    if node is not None:
+        facts(node).replacement = origin
+    return tracer.env.new_scalar(type(fragment.default()), origin)
+
+
+# -- debugging -----------------------------------------------------------------------
+
+
+@_decorators.type_propagation(device_print)
+def device_print_trace(tracer: GraphTracer, prefix: Any, *values: Any) -> None:
+    if not isinstance(prefix, str) or not all(
+        isinstance(v, torch.Tensor) for v in values
+    ):
+        raise exc.TypeInferenceError(
+            "hl.device_print takes a string literal and then device tensors"
+        )
+    tracer.emit(device_print, (prefix, *values), None)
+
+
+@_decorators.codegen(device_print)
+def device_print_codegen(state: CodegenState) -> ast.expr:
+    names = [f"a{i}" for i in range(1, len(state.node.args))]
+    holes = {n: state.expr_arg(i + 1) for i, n in enumerate(names)}
+    items = "".join(f", {{{n}}}" for n in names)
+    return expr(f"tl.device_print({state.node.args[0]!r}{items})", **holes)
+
+
+@_decorators.type_propagation(hl_breakpoint)
+def breakpoint_trace(tracer: GraphTracer) -> None:
+    raise exc.BreakpointInDeviceLoopRequiresInterpret()

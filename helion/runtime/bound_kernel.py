@@ -1,0 +1,318 @@
+"""``BoundKernel``: a kernel for one specialization key, from first bind to launch."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import math
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from helion import exc
+from helion.language.constexpr import ConstExpr, unwrap
+from helion.runtime.config import Config
+from helion.runtime.ref_mode import run_eagerly
+from helion.runtime.settings import RefMode, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from helion._compiler.compile_environment import CompileEnvironment
+    from helion._compiler.pipeline import HostProgram
+    from helion.autotuner.config_spec import ConfigSpec
+    from helion.runtime.kernel import Kernel
+
+# How often each costly step has run in this process; tests compare differences.
+counters: collections.Counter[str] = collections.Counter()
+
+_NO_SEARCH_HINT = (
+    "choose a config yourself with @helion.kernel(config=helion.Config(...)); "
+    "without one the default config is used"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledConfig:
+    """One loaded module: its host function, ready to be called, and its file."""
+
+    function: Callable[..., Any]
+    path: str
+
+
+class BoundKernel:
+    """A kernel together with all that is compiled for one set of argument facts.
+
+    Stage 1 runs when ``kernel.bind`` makes the object; a call in eager mode does
+    without it. ``_run`` is what a call invokes: at first the choice of a config, then
+    the host function itself.
+    """
+
+    def __init__(self, kernel: Kernel, device: torch.device) -> None:
+        self.kernel = kernel
+        self.device = device
+        self._program: HostProgram | None = None
+        self._late_args: tuple[Any, ...] | None = None
+        self._guard: Callable[..., tuple[Any, ...]] | None = None
+        self._config: Config | None = None
+        self._eager_config: Config | None = None
+        self._compiled: dict[Config, CompiledConfig] = {}
+        self._lock = threading.RLock()
+        self._config_locks: dict[Config, threading.Lock] = {}
+        self._run: Callable[..., Any] = self._first_run
+        if device.type == "cpu" or self.is_eager():
+            self._run = self._run_here
+
+    def __repr__(self) -> str:
+        return f"<bound kernel {self.kernel.name} on {self.device.type}>"
+
+    # ---- facts ----
+
+    @property
+    def settings(self) -> Settings:
+        return self.kernel.settings
+
+    @property
+    def configs(self) -> list[Config]:
+        return self.kernel.configs
+
+    @property
+    def env(self) -> CompileEnvironment:
+        """The compile environment of stage 1."""
+        return self.program.env
+
+    @property
+    def config_spec(self) -> ConfigSpec:
+        """The space of configs; ``config_spec.default_config()`` is always legal."""
+        return self.program.env.config_spec
+
+    @property
+    def program(self) -> HostProgram:
+        """What stage 1 found out, before any config."""
+        if self._program is None:
+            assert self._late_args is not None, "bind() comes before any use"
+            self.analyze(self._late_args)
+        assert self._program is not None
+        return self._program
+
+    def is_eager(self) -> bool:
+        """Whether calls run the Python body; on a CPU the environment has a say."""
+        if self.settings.ref_mode is RefMode.EAGER:
+            return True
+        return self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
+
+    def analyze(self, args: tuple[Any, ...], later: bool = False) -> None:
+        """Run stage 1 unless it is done; ``later``: only when something needs it."""
+        with self._lock:
+            if self._program is not None:
+                return
+            if later:
+                self._late_args = args
+                return
+            from helion._compiler import pipeline
+
+            counters["stage1"] += 1
+            fn, settings = self.kernel.fn, self.settings
+            program = pipeline.compile_function(fn, args, settings)
+            if program.guards:
+                names = {"torch": torch, "math": math}
+                self._guard = eval(program.guards, names)
+            self._program, self._late_args = program, None
+
+    def accepts(self, args: Sequence[Any]) -> bool:
+        """Whether facts found while compiling hold for arguments with our key."""
+        if self._guard is None or self._program is None:
+            return True
+        return self._guard(*args) == self._program.guard_values
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Whether every call with our key may run here."""
+        return self._guard is None
+
+    # ---- calls ----
+
+    def __call__(self, *args: Any) -> Any:
+        """Launch on positional arguments that have this object's key."""
+        if len(args) != len(self.kernel.params):
+            args = self.kernel.normalize_args(*args)
+        if ConstExpr in map(type, args):
+            args = tuple(map(unwrap, args))
+        return self._run(*args)
+
+    def _first_run(self, *args: Any) -> Any:
+        self.analyze(args)
+        self.ensure_config_exists(args)
+        return self._run(*args)
+
+    def _run_here(self, *args: Any) -> Any:
+        """Run on a CPU: the body, or the emitted text in Triton's interpreter."""
+        if self.is_eager():
+            return self.run_ref(*args)
+        self.analyze(args)
+        self.ensure_config_exists(args)
+        return self.compile_config()(*args)
+
+    def run_ref(self, *args: Any) -> Any:
+        """Run the body eagerly, with the block sizes of an explicit config."""
+        args = tuple(map(unwrap, args))
+        config = self._config_for_eager()
+        return run_eagerly(self.kernel.fn, args, self.device, config)
+
+    def _config_for_eager(self) -> Config | None:
+        if self._config is not None:
+            return self._config
+        if not self.configs:
+            return None
+        if self._program is None:
+            return self._first_of_configs()
+        if self._eager_config is None:
+            self._eager_config = self.config_spec.normalize(self._first_of_configs())
+        return self._eager_config
+
+    # ---- choice of a config ----
+
+    def set_config(self, config: Config | Mapping[str, Any]) -> None:
+        """Use ``config`` in all following calls."""
+        normalized = self._normalized(config)
+        if self.device.type != "cpu" and not self.is_eager():
+            self._run = self._compile(normalized, allow_print=True).function
+        is_change = self._config is not None
+        self._config = normalized
+        if is_change:
+            self.kernel.forget_runners()
+
+    def ensure_config_exists(self, args: Sequence[Any]) -> None:
+        """Install a config unless there is one: the decorator's, else the default."""
+        if self._config is not None:
+            return
+        if not self.configs and self.settings.autotune_effort != "none":
+            self.autotune(args)
+        self.set_config(self._implicit_config())
+
+    def _implicit_config(self) -> Config:
+        if self._config is not None:
+            return self._config
+        return self._first_of_configs() if self.configs else self._default_config()
+
+    def _default_config(self) -> Config:
+        return self.program.default_config()
+
+    def _first_of_configs(self) -> Config:
+        if len(self.configs) > 1 and not self.kernel.has_warned:
+            self.kernel.has_warned = True
+            text = (
+                f"kernel {self.kernel.name} has {len(self.configs)} configs, but no "
+                "search to choose among them: the first one is used"
+            )
+            exc.warn(exc.BaseWarning(text), self.settings.ignore_warnings)
+        return self.configs[0]
+
+    def autotune(
+        self, args: Sequence[Any], *, force: bool = True, **options: Any
+    ) -> Config:
+        """Search for the best config, install and return it.
+
+        ``force=False`` is content with a config of the decorator, or an installed one.
+
+        Raises:
+            exc.AutotuneError: always if it has to search, which is not there yet.
+        """
+        if not force and (self.configs or self._config is not None):
+            self.set_config(self._implicit_config())
+            return self._implicit_config()
+        self.settings.check_autotuning_disabled()
+        raise no_search(self.kernel.name)
+
+    # ---- compiling ----
+
+    def compile_config(
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        *,
+        allow_print: bool = True,
+    ) -> Callable[..., Any]:
+        """Return the host function for ``config``, compiled at most once.
+
+        None means the installed config, else the decorator's, else the default one.
+        """
+        return self._compile(self._normalized(config), allow_print).function
+
+    bench_compile_config = compile_config
+
+    def to_triton_code(self, config: Config | Mapping[str, Any] | None = None) -> str:
+        """Return the text of the module for ``config``; no GPU is needed."""
+        return self._emit(self._normalized(config))
+
+    to_code = to_triton_code
+
+    def get_cached_path(
+        self, config: Config | Mapping[str, Any] | None = None
+    ) -> str | None:
+        """Return the file of the module for ``config``; None: it is not compiled."""
+        found = self._compiled.get(self._normalized(config))
+        return None if found is None else found.path
+
+    def _normalized(self, config: Config | Mapping[str, Any] | None) -> Config:
+        chosen = self._implicit_config() if config is None else config
+        return self.config_spec.normalize(chosen)
+
+    def _emit(self, config: Config) -> str:
+        counters["stage2"] += 1
+        return self.program.generate(config)
+
+    def _compile(self, config: Config, allow_print: bool) -> CompiledConfig:
+        found = self._compiled.get(config)
+        if found is not None:
+            return found
+        with self._lock:
+            lock = self._config_locks.setdefault(config, threading.Lock())
+        # Different configs compile at the same time, one config only once.
+        with lock:
+            if config not in self._compiled:
+                text = self._emit(config)
+                self._compiled[config] = self._load(text, allow_print)
+        return self._compiled[config]
+
+    def _load(self, text: str, allow_print: bool) -> CompiledConfig:
+        from torch._inductor.codecache import PyCodeCache
+
+        key, path = PyCodeCache.write(text)
+        if allow_print and self.settings.print_output_code:
+            print(f"# Output code written to: {path}\n{text}", file=sys.stderr)
+        module = PyCodeCache.load_by_key_path(key, path)
+        function = getattr(module, self.kernel.name)
+        if self.program.closure:
+            function = functools.partial(function, _closure=self.program.closure)
+        return CompiledConfig(function, path)
+
+    def format_kernel_decorator(
+        self, config: Config | Mapping[str, Any], settings: Settings | None = None
+    ) -> str:
+        """Return the decorator that makes a kernel with this config again."""
+        words = [f"config={Config.from_dict(config)!r}"]
+        words += _changed_settings(settings or self.settings)
+        return f"@helion.kernel({', '.join(words)})"
+
+
+def no_search(name: str) -> exc.AutotuneError:
+    """Make the error for a wish to tune the kernel called ``name``."""
+    reason = f"kernel {name} cannot be tuned: the search is not there yet"
+    return exc.AutotuneError(reason=reason, hint=_NO_SEARCH_HINT)
+
+
+def _changed_settings(settings: Settings) -> list[str]:
+    """Return ``name=value`` of what changes the code and is not as declared."""
+    words = [f"static_shapes={settings.static_shapes}"]
+    for item in dataclasses.fields(settings):
+        default = item.metadata["default"]
+        is_other = item.name.startswith(("autotune_", "print_", "ignore_"))
+        if is_other or callable(default) or item.name in ("static_shapes", "ref_mode"):
+            continue
+        if (value := getattr(settings, item.name)) != default:
+            words.append(f"{item.name}={value!r}")
+    return words

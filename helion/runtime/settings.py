@@ -1,0 +1,273 @@
+"""``Settings``: what is decided for a kernel but never tuned."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from helion import exc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+_DOT_ALIASES = {"default": "tf32", "high": "tf32x3", "highest": "ieee"}
+
+
+class RefMode(enum.Enum):
+    """Whether kernels are compiled (OFF) or run as plain PyTorch (EAGER)."""
+
+    OFF = "off"
+    EAGER = "eager"
+
+
+def _bool(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise ValueError(f"must be one of {', '.join(_TRUE + _FALSE)}")
+
+
+def _positive(value: Any) -> int:
+    number = _natural(value)
+    if number == 0:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _natural(value: Any) -> int:
+    number = int(value)
+    if number < 0 or isinstance(value, float):
+        raise ValueError("must be an integer that is not negative")
+    return number
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value in choices:
+            return value
+        raise ValueError(f"must be one of {', '.join(choices)}")
+
+    return parse
+
+
+def _dot_precision(value: Any) -> str:
+    parse = _one_of("tf32", "tf32x3", "ieee", *_DOT_ALIASES)
+    name = parse(value)
+    return _DOT_ALIASES.get(name, name)
+
+
+def _default_dot_precision() -> str:
+    import torch
+
+    if torch.version.hip is None or not torch.cuda.is_available():
+        return "tf32"
+    # Of AMD's devices only this one multiplies in tf32.
+    arch = torch.cuda.get_device_properties(0).gcnArchName
+    return "tf32" if arch.startswith("gfx942") else "ieee"
+
+
+def _index_dtype(value: Any) -> torch.dtype | None:
+    import torch
+
+    if isinstance(value, str):
+        value = None if value == "auto" else getattr(torch, value, value)
+    if value is None or value in (torch.int32, torch.int64):
+        return value
+    raise ValueError("must be auto, int32 or int64")
+
+
+def _ref_mode(value: Any) -> RefMode:
+    if isinstance(value, RefMode):
+        return value
+    if value in (RefMode.OFF.value, RefMode.EAGER.value):
+        return RefMode(value)
+    return RefMode.EAGER if _bool(value) else RefMode.OFF
+
+
+def _warning_classes(value: Any) -> list[type[exc.BaseWarning]]:
+    names = value.split(",") if isinstance(value, str) else value
+    return [_warning_class(name) for name in names]
+
+
+def _warning_class(name: Any) -> type[exc.BaseWarning]:
+    found = getattr(exc, name.strip(), None) if isinstance(name, str) else name
+    if isinstance(found, type) and issubclass(found, exc.BaseWarning):
+        return found
+    raise ValueError(f"{name!r} is no warning of helion.exc")
+
+
+def _log_level(value: Any) -> int:
+    if isinstance(value, str) and not value.strip().isdigit():
+        level = logging.getLevelName(value.strip().upper())
+        if not isinstance(level, int):
+            raise ValueError("must be a number or the name of a log level")
+        return level
+    return _natural(value)
+
+
+def _setting(env: str, parse: Callable[[Any], Any], default: Any, doc: str) -> Any:
+    """Declare a field: its variable, the reading of values, its default and meaning."""
+
+    def initial() -> Any:
+        text = os.environ.get(env, "")
+        if text.strip():
+            return _parsed(env, parse, text)
+        return default() if callable(default) else default
+
+    metadata = {"env": env, "parse": parse, "default": default, "doc": doc}
+    return dataclasses.field(default_factory=initial, metadata=metadata)
+
+
+def _parsed(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return parse(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}={value!r}: {error}") from None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Settings:
+    """The settings of a kernel; a field not given is read from its variable.
+
+    Unknown names are a TypeError, illegal values a ValueError. Fields declare, in this
+    order: environment variable, parser, default, meaning.
+    """
+
+    backend: str = _setting(
+        "HELION_BACKEND", _one_of("triton"), "triton", "the code generator"
+    )
+    static_shapes: bool = _setting(
+        "HELION_STATIC_SHAPES",
+        _bool,
+        True,
+        "compile for each exact set of shapes; else sizes are arguments of the kernel",
+    )
+    index_dtype: torch.dtype | None = _setting(
+        "HELION_INDEX_DTYPE",
+        _index_dtype,
+        None,
+        "dtype of index arithmetic; None: int32, or int64 for large tensors",
+    )
+    dot_precision: str = _setting(
+        "TRITON_F32_DEFAULT",
+        _dot_precision,
+        _default_dot_precision,
+        "how float32 dots multiply: tf32, tf32x3 or ieee",
+    )
+    fast_math: bool = _setting(
+        "HELION_FAST_MATH", _bool, False, "allow approximate mathematics"
+    )
+    ref_mode: RefMode = _setting(
+        "HELION_INTERPRET",
+        _ref_mode,
+        RefMode.OFF,
+        "EAGER runs the kernel's body as plain PyTorch",
+    )
+    ignore_warnings: list[type[exc.BaseWarning]] = _setting(
+        "HELION_IGNORE_WARNINGS", _warning_classes, list, "warnings not to print"
+    )
+    print_output_code: bool = _setting(
+        "HELION_PRINT_OUTPUT_CODE", _bool, False, "print generated code to stderr"
+    )
+    print_repro: bool = _setting(
+        "HELION_PRINT_REPRO", _bool, False, "print a script that repeats the call"
+    )
+    output_origin_lines: bool = _setting(
+        "HELION_OUTPUT_ORIGIN_LINES",
+        _bool,
+        True,
+        "comments in the generated code that name the user's lines",
+    )
+    debug: bool = _setting(
+        "HELION_DEBUG", _bool, False, "turn internal problems into errors, and count"
+    )
+    debug_dtype_asserts: bool = _setting(
+        "HELION_DEBUG_DTYPE_ASSERTS",
+        _bool,
+        False,
+        "compare dtypes in the generated code with the traced ones",
+    )
+    allow_warp_specialize: bool = _setting(
+        "HELION_ALLOW_WARP_SPECIALIZE",
+        _bool,
+        True,
+        "search range_warp_specializes where the device can do it",
+    )
+    persistent_reserved_sms: int = _setting(
+        "HELION_PERSISTENT_RESERVED_SMS",
+        _natural,
+        0,
+        "multiprocessors that persistent kernels leave free",
+    )
+    triton_do_not_specialize: bool = _setting(
+        "HELION_TRITON_DO_NOT_SPECIALIZE",
+        _bool,
+        False,
+        "with dynamic shapes: one Triton binary for all sizes and strides",
+    )
+    max_triton_tensor_numel: int = _setting(
+        "HELION_MAX_TRITON_TENSOR_NUMEL",
+        _positive,
+        1_048_576,
+        "elements that one tile may have",
+    )
+    max_reduction_chunk: int | None = _setting(
+        "HELION_MAX_REDUCTION_CHUNK",
+        _positive,
+        None,
+        "largest chunk of a looped reduction that defaults and searches use",
+    )
+    autotune_effort: str = _setting(
+        "HELION_AUTOTUNE_EFFORT",
+        _one_of("none", "quick", "full"),
+        "none",
+        "how long the first call searches; none: it uses the default config",
+    )
+    autotune_log_level: int = _setting(
+        "HELION_AUTOTUNE_LOG_LEVEL", _log_level, logging.INFO, "0 silences a search"
+    )
+    autotune_random_seed: int = _setting(
+        "HELION_AUTOTUNE_RANDOM_SEED",
+        _natural,
+        lambda: int(time.time() * 1000) % 2**32,
+        "decides which configs a search tries",
+    )
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value, parse = getattr(self, item.name), item.metadata["parse"]
+            if value is not None or item.metadata["default"] is not None:
+                setattr(self, item.name, _parsed(item.name, parse, value))
+        self._check_modes()
+
+    def _check_modes(self) -> None:
+        variables = ("HELION_INTERPRET", "TRITON_INTERPRET")
+        if all(os.environ.get(v, "").strip().lower() in _TRUE for v in variables):
+            raise exc.IncompatibleInterpretModes
+        if self.ref_mode is RefMode.EAGER and self.print_output_code:
+            raise exc.RefEagerModeCodePrintError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; lists are copies."""
+        names = [item.name for item in dataclasses.fields(self)]
+        values = {name: getattr(self, name) for name in names}
+        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()}
+
+    def copy(self) -> Settings:
+        """Return settings that can be changed independently."""
+        return Settings(**self.to_dict())
+
+    def check_autotuning_disabled(self) -> None:
+        """Raise if the environment forbids searching; it is read at this moment."""
+        name = "HELION_DISALLOW_AUTOTUNING"
+        if os.environ.get(name, "").strip().lower() in _TRUE:
+            reason = f"{name} is set"
+            raise exc.AutotuningDisallowedInEnvironment(reason=reason)

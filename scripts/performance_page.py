@@ -1,0 +1,171 @@
+"""Fill the tables of docs/performance.md from the files in benchmarks/results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MISSING = "not measured yet"
+
+
+def read_results(pattern: str) -> list[dict[str, Any]]:
+    """Return the contents of the result files that match, by name."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
+
+
+def gpu_results() -> list[dict[str, Any]]:
+    """Return the benchmark runs, one a GPU, without sweeps and tests."""
+    return [found for found in read_results("gpu_*.json") if "machine" in found]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def number(value: float | None, spec: str) -> str:
+    """Return a formatted number, or say that there is none."""
+    return MISSING if value is None else format(value, spec)
+
+
+def described(found: dict[str, Any]) -> str:
+    """Return one line on when and with what a file was measured."""
+    versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
+    return f"Commit {found['commit']}, {found['date']}; {versions}.\n\n"
+
+
+# ---- one function a table ----
+
+
+def compile_time_table() -> str:
+    """Return the compile times, absolute and beside import torch."""
+    results = read_results("compile_time.json")
+    if not results or not results[0]["rows"]:
+        return f"{MISSING}\n"
+    found = results[0]
+    unit_s = found["rows"][0]["median_s"]
+    rows = [
+        [
+            row["name"],
+            f"{1e3 * row['median_s']:.1f}",
+            f"{row['median_s'] / unit_s:.3f}",
+            "" if row["limit_s"] is None else f"{1e3 * row['limit_s']:.0f}",
+            "" if row["aim_s"] is None else f"{1e3 * row['aim_s']:.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ("what", "median ms", "x import torch", "limit ms", "aim ms")
+    same = {True: "yes", False: "no"}
+    threads = ", ".join(
+        f"{name} {same.get(is_same, MISSING)}"
+        for name, is_same in found["same_text_in_threads"].items()
+    )
+    grown = found["huge_bind_bytes"]
+    memory = MISSING if grown is None else f"{grown / 2**20:.1f} MiB"
+    return (
+        f"{found['cores']} cores of {found['cpu']}. {described(found)}"
+        f"{table(head, rows)}\n"
+        f"Eight threads emit the same text as one: {threads}.\n"
+        f"Peak memory grown by binding two inputs of 1 TiB: {memory}.\n"
+    )
+
+
+def gpu_table() -> str:
+    """Return the times of the kernels beside their rivals, a table a GPU."""
+    results = gpu_results()
+    if not results:
+        return f"{MISSING}\n"
+    return "\n".join(one_gpu_table(found) for found in results)
+
+
+def one_gpu_table(found: dict[str, Any]) -> str:
+    """Return the table of one GPU."""
+    machine = found["machine"]
+    ceilings = machine.get("ceilings") or {}
+    copy, product = ceilings.get("bytes_per_s"), ceilings.get("flops_per_s")
+    clocks = machine.get("busy", {})
+    head = ("kernel", "helion", "eager", "torch.compile", "library", "floor", "share")
+    rows = [gpu_row(case, outcome) for case, outcome in found["cases"].items()]
+    return (
+        f"### {machine.get('gpu', 'a GPU that did not say its name')}\n\n"
+        f"{described(found)}"
+        f"Measured in the same run: copy {number(copy and copy / 1e12, '.2f')} TB/s, "
+        f"bf16 product {number(product and product / 1e12, '.0f')} TFLOP/s; "
+        f"clock {clocks.get('clocks.sm', MISSING)} after them. Times in ms.\n\n"
+        f"{table(head, rows)}\n"
+        f"{overhead_text(machine.get('host_overhead'))}"
+    )
+
+
+def gpu_row(case: str, outcome: dict[str, Any]) -> list[str]:
+    """Return the row of one kernel."""
+    times = outcome.get("times", {})
+    names = ("helion", "eager", "compile", "library")
+    failed = outcome.get("problems", {})
+    shown = [
+        "failed" if name in failed else number((times.get(name) or {}).get("ms"), ".3f")
+        for name in names
+    ]
+    share = "" if failed.get("helion") else number(outcome.get("share_of_floor"), ".0%")
+    floor = number(outcome.get("floor_ms"), ".3f")
+    return [outcome.get("title", case), *shown, floor, share]
+
+
+def overhead_text(overhead: dict[str, Any] | None) -> str:
+    """Return a sentence on what a call costs the host."""
+    if not overhead:
+        return f"Host time of a call: {MISSING}.\n"
+    parts = [f"{name} {row['host_us']:.1f} us" for name, row in overhead.items()]
+    return f"Host time of a call, tiny add: {', '.join(parts)}.\n"
+
+
+def numerics_table() -> str:
+    """Return how the numerics tests went on the GPU."""
+    results = read_results("gpu_numerics.json")
+    if not results:
+        return f"{MISSING}\n"
+    found = results[0]
+    closing = found["closing_line"] or "no closing line: the run was cut off"
+    return f"{found['gpu']}: {closing}. {described(found)}"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "compile_time": compile_time_table,
+    "gpu": gpu_table,
+    "numerics": numerics_table,
+}
+
+
+def filled(text: str) -> str:
+    """Return the page with its tables made anew."""
+    return BLOCK.sub(
+        lambda match: f"{match[1]}{TABLES[match[2]]().rstrip()}\n{match[3]}", text
+    )
+
+
+def main() -> int:
+    """Rewrite the page; with --check only say whether it is up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    before = PAGE.read_text()
+    after = filled(before)
+    if parser.parse_args().check:
+        if before != after:
+            print("docs/performance.md is old: run python -m scripts.performance_page")
+        return int(before != after)
+    PAGE.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

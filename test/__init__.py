@@ -1,0 +1,1 @@
+"""Tests, sorted into folders by what they need; shared kernels are in kernels.py."""
