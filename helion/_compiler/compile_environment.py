@@ -126,9 +126,12 @@ class CompileEnvironment:
         self.symbol_origins[value.node.expr] = origin
         return value == 1 if kind is bool else value
 
-    def new_size(self, hint: int, origin: Origin) -> torch.SymInt:
+    def new_size(
+        self, hint: int, origin: Origin, is_size: bool = True
+    ) -> torch.SymInt:
         """Return a SymInt for a host integer; comparisons on it become guards."""
-        value = symbols.backed_symint(self.shape_env, origin.host_str(), hint)
+        label = origin.host_str()
+        value = symbols.backed_symint(self.shape_env, label, hint, is_size)
         self.symbol_origins[value.node.expr] = origin
         return value
 

@@ -120,7 +120,7 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(value, torch.Tensor):
             return self._global_tensor(name, value)
         if self.on_device and isinstance(value, types.FunctionType):
-            return self.env.fake_function(value, NameOrigin(name))
+            return self._fake_function(name, value)
         return self.device_builtin(value) if self.on_device else value
 
     def device_builtin(self, value: Any) -> Any:
@@ -137,12 +137,17 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(value, torch.Tensor):
             self.env.add_host_tensor(value, NameOrigin(name))
         if self.on_device and isinstance(value, types.FunctionType):
-            return self.env.fake_function(value, NameOrigin(name))
+            return self._fake_function(name, value)
         return value
+
+    def _fake_function(self, name: str, value: Any) -> Any:
+        with self.tracer.paused():
+            return self.env.fake_function(value, NameOrigin(name))
 
     def _global_tensor(self, name: str, value: torch.Tensor) -> torch.Tensor:
         if id(value) not in self._global_tensors:
-            fake = self.env.to_fake(value, NameOrigin(name))
+            with self.tracer.paused():
+                fake = self.env.to_fake(value, NameOrigin(name))
             self._global_tensors[id(value)] = (value, fake)
         fake = self._global_tensors[id(value)][1]
         self.env.add_host_tensor(fake, NameOrigin(name))

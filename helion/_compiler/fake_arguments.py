@@ -32,7 +32,7 @@ def to_fake(env: CompileEnvironment, value: Any, origin: Origin) -> Any:
     if isinstance(value, (bool, float)):
         return env.new_scalar(type(value), origin)
     if isinstance(value, int):
-        return env.new_size(value, origin)
+        return env.new_size(value, origin, is_size=False)
     if isinstance(value, symbols.SymValue):
         return env.new_scalar(int, origin)
     if isinstance(value, types.FunctionType):

@@ -56,7 +56,6 @@ def finalize(env: CompileEnvironment, ir: DeviceIR) -> None:
         info = env.block_sizes[block_id]
         spec.reduction_loops.append(ReductionLoopSpec(block_id, info.size_hint()))
     _loop_specs(env, ir)
-    _memory_counts(env, ir)
     _tensor_shapes(env, ir)
 
 
@@ -164,13 +163,14 @@ def _nodes_under(ir: DeviceIR, graph_id: int) -> list[fx.Node]:
 
 def _is_plain(node: fx.Node, extents: list[int], blocks: tuple[int, ...]) -> bool:
     """Whether a node treats the axes as one block of neighbouring dims, or not at all."""
+    if _is_host(node):
+        return True
     value = node.meta.get("val")
     values = value if isinstance(value, (list, tuple)) else [value]
     for item in values:
         if isinstance(item, torch.Tensor) and not _has_run(list(item.shape), extents):
-            if node.target is not getattr(node, "_none", None) and not _is_host(node):
-                return False
-    if node.op != "call_function" or _is_host(node):
+            return False
+    if node.op != "call_function":
         return True
     lowering = node.meta.get("lowering")
     if type(lowering).__name__ == "PointwiseLowering" or node.target in (load, store):
@@ -201,33 +201,6 @@ def _has_run(shape: list[int], extents: list[int]) -> bool:
     return len(runs) == 1 and len(rest) == count
 
 
-def _memory_counts(env: CompileEnvironment, ir: DeviceIR) -> None:
-    """Give every access site its number, in source order, before any Config."""
-    spec = env.config_spec
-    loads = accesses = atomics = 0
-    for node in _source_order(ir):
-        if node.target is load:
-            node.meta["load_site"], node.meta["site"] = loads, accesses
-            loads, accesses = loads + 1, accesses + 1
-        elif node.target is store:
-            node.meta["site"] = accesses
-            accesses += 1
-        elif isinstance(node.target, Op) and node.target.name.startswith("atomic_"):
-            node.meta["atomic_site"] = atomics
-            atomics += 1
-    spec.num_loads, spec.num_memory_ops, spec.num_atomics = loads, accesses, atomics
-
-
-def _source_order(ir: DeviceIR) -> list[fx.Node]:
-    nodes = _all_nodes(ir)
-
-    def place(node: fx.Node) -> tuple[int, int]:
-        location = node.meta.get("location")
-        return (location.lineno, location.col) if location is not None else (0, 0)
-
-    return sorted(nodes, key=place)
-
-
 def _tensor_shapes(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Record the shapes of all blocks, whose size Triton caps."""
     rollable = set(ir.rolled_reductions)
@@ -238,10 +211,7 @@ def _tensor_shapes(env: CompileEnvironment, ir: DeviceIR) -> None:
         for item in values:
             if isinstance(item, torch.Tensor) and not _is_host(node):
                 found[_shape_entry(env, list(item.shape), rollable)] = None
-    known = {s.block_id for s in env.config_spec.block_sizes}
-    known |= env.config_spec.fixed_block_sizes.keys()
     env.config_spec.tensor_shapes = [shape for shape in found if shape]
-    del known
 
 
 def _shape_entry(

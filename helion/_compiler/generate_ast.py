@@ -65,7 +65,15 @@ class ModuleBuilder:
         specs = self.env.config_spec.reduction_loops
         chunks = self.config.reduction_loops
         pairs = zip(specs, chunks, strict=True)
-        return [spec.block_id for spec, chunk in pairs if chunk is not None]
+        chosen: list[int] = []
+        taken: set[int] = set()
+        for block_id in [s.block_id for s, chunk in pairs if chunk is not None]:
+            graphs = self.ir.rolled_reductions[block_id].graphs.keys()
+            # A graph is a clone along one axis; a second one stays in one tile.
+            if not taken & graphs:
+                chosen.append(block_id)
+                taken |= graphs
+        return chosen
 
     # -- one launch ------------------------------------------------------------------
 
@@ -210,6 +218,8 @@ class _HostWriter(ast.NodeTransformer):
             extra += ", _closure"
         (function,) = statements(f"def f({', '.join([*self.host.params, extra])}): pass")
         assert isinstance(function, ast.FunctionDef)
+        if all(isinstance(d, ast.Constant) for d in source.defaults):
+            function.args.defaults = list(source.defaults)
         return function.args
 
     def _saved_arguments(self) -> list[ast.stmt]:

@@ -32,6 +32,7 @@ from .host_function import HostFunction
 from .host_function import parse
 from .lowering import prepare_lowerings
 from .node_masking import mask_inputs
+from .number_accesses import number_accesses
 from .roll_reduction import roll_reductions
 from .triton import backend as _triton  # noqa: F401 (registers the target)
 from .type_dump import dump_types
@@ -101,6 +102,7 @@ def _compile(
     exc.raise_collected(env.errors)
     _check_roots(host, ir)
     clean_graphs(ir)
+    number_accesses(ir, env)
     prepare_lowerings(ir, env)
     mask_inputs(ir, env)
     dump("device_ir", lambda: str(ir))

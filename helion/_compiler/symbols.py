@@ -51,7 +51,9 @@ def new_fake_mode(shape_env: ShapeEnv) -> FakeTensorMode:
     return FakeTensorMode(shape_env=shape_env, allow_non_fake_inputs=False)
 
 
-def backed_symint(shape_env: ShapeEnv, label: str, hint: int) -> torch.SymInt:
+def backed_symint(
+    shape_env: ShapeEnv, label: str, hint: int, is_size: bool = True
+) -> torch.SymInt:
     """Return a SymInt whose comparisons are decided by ``hint`` and recorded."""
     source = NamedSource(label)
     symbol = shape_env.create_symbol(
@@ -59,6 +61,7 @@ def backed_symint(shape_env: ShapeEnv, label: str, hint: int) -> torch.SymInt:
         source=source,
         dynamic_dim=DimDynamic.DYNAMIC,
         constraint_dim=None,
+        positive=True if is_size else None,
         # A size below 2 keeps its symbol; its comparisons become guards.
         do_not_specialize_zero_one=True,
     )

@@ -286,6 +286,9 @@ class BoundKernel:
             print(f"# Output code written to: {path}\n{text}", file=sys.stderr)
         module = PyCodeCache.load_by_key_path(key, path)
         function = getattr(module, self.kernel.name)
+        if function.__defaults__ is None:
+            # Defaults that are no literals are not in the text.
+            function.__defaults__ = self.kernel.fn.__defaults__
         if self.program.closure:
             function = functools.partial(function, _closure=self.program.closure)
         return CompiledConfig(function, path)

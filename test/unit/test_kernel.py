@@ -5,6 +5,7 @@ The compiler is replaced by a stub that counts and emits modules without Triton.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 import time
@@ -97,9 +98,9 @@ def pipeline(monkeypatch):
 @pytest.fixture
 def emitted(monkeypatch):
     """Make calls on CPU tensors run the emitted module."""
-    import torch._inductor.codecache
-    import triton  # noqa: F401 before the variable is set, or it would be spoilt
-
+    # What reads the variable at import must not see it: other tests share the process.
+    for name in ("triton", "torch._inductor.codecache"):
+        importlib.import_module(name)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
 
 
