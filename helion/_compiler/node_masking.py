@@ -167,8 +167,9 @@ class MaskedValues:
     ) -> Number | None:
         extent = None if block_id is None else self.env.block_sizes[block_id].extent
         has_axis = extent is not None and extent in shape_of(node)
-        if has_axis and shape_of(node).count(extent) > 1:
-            # An operand may be padded along one of the dims only.
+        if block_id is not None and shape_of(node).count(extent) != 1:
+            # Without the axis, real elements are spread into the padded lanes; with
+            # the axis twice, an operand may be padded along one of the dims only.
             return self.masked_value(node, None)
         if node.target in _RULES:
             return _RULES[node.target](self, node, block_id, table)
