@@ -225,6 +225,29 @@ class CompileEnvironment:
             found = self.reduction_dim(extent)
         return found
 
+    def unify(self, extents: list[int]) -> None:
+        """Compile again if two sizes are equal here, but were not known to be.
+
+        The new compile takes it as given, with a guard on later calls.
+        """
+        infos = [self.block_of(e) for e in set(extents)]
+        whole = [i for i in infos if i is not None and i.is_reduction]
+        for index, left in enumerate(whole):
+            for right in whole[index + 1 :]:
+                is_open = not (isinstance(left.numel, int) and isinstance(right.numel, int))
+                if is_open and left.size_hint() == right.size_hint():
+                    raise SizesMustAgree(
+                        symbols.sym_expr(left.numel), symbols.sym_expr(right.numel)
+                    )
+
+    def assume_equal(self, pairs: set[tuple[str, str]]) -> None:
+        """Record guards for sizes that another attempt found to be needed."""
+        known = {str(s): s for s in self.symbol_origins}
+        for pair in pairs:
+            values = [sympy.sympify(text, locals=known) for text in pair]
+            sizes = [symbols.symint_of(self.shape_env, v) for v in values]
+            assert bool(sizes[0] == sizes[1]), pair
+
     def derived_size(self, extent: int) -> sympy.Expr | None:
         """Return a size computed from block sizes (``b0 * 2``), None if it is not."""
         expression: sympy.Expr | None = None
@@ -323,12 +346,24 @@ class CompileEnvironment:
             log.setLevel(level)
 
 
-class ExtentCollision(Exception):
-    """A literal size equals the stand-in extent of an axis; compile again."""
+class CompileAgain(Exception):
+    """Something was learned that must be known from the beginning."""
+
+
+class ExtentCollision(CompileAgain):
+    """A literal size equals the stand-in extent of an axis."""
 
     def __init__(self, value: int) -> None:
         super().__init__(value)
         self.value = value
+
+
+class SizesMustAgree(CompileAgain):
+    """An operation needs two sizes, equal in this call, to be equal in all."""
+
+    def __init__(self, left: object, right: object) -> None:
+        super().__init__(left, right)
+        self.pair = (str(left), str(right))
 
 
 _prime_cache: list[int] = []

@@ -18,7 +18,7 @@ import torch
 from .. import exc
 from . import symbols
 from .ast_extension import facts
-from .compile_environment import ExtentCollision
+from .compile_environment import CompileAgain
 from .function_modes import scalar_to_tensor
 from .host_function import read_names
 from .op_registry import Op
@@ -368,13 +368,15 @@ class Evaluator(ast.NodeVisitor):
             raise exc.NestedKernelCallsNotSupported()
         try:
             return function(*args, **kwargs)
-        except (exc.Base, ExtentCollision):
+        except (exc.Base, CompileAgain):
             raise
         except Exception as error:
             return self.call_failed(function, args, error)
 
     def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
         """Turn an exception of a called function into a typed error."""
+        if self.on_device:
+            self.env.unify(raw_extents(args))
         if "data-dependent" in str(error) or "unbacked" in str(error).lower():
             raise exc.ShapeSpecializingCall(
                 call=getattr(function, "__name__", "the expression")
@@ -400,6 +402,18 @@ def _as_symbool(value: Any) -> Any:
     if isinstance(value, (torch.SymInt, torch.SymFloat)):
         return value != 0
     return value
+
+
+def raw_extents(values: Any) -> list[int]:
+    """Return the extents of all device tensors among (nested) arguments."""
+    with torch._C.DisableTorchFunction():
+        found: list[int] = []
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                found += [s for s in value.size() if isinstance(s, int)]
+            elif isinstance(value, (list, tuple)):
+                found += raw_extents(value)
+        return found
 
 
 def is_kernel(function: Any) -> bool:

@@ -28,7 +28,8 @@ def to_fake(env: CompileEnvironment, value: Any, origin: Origin) -> Any:
     Containers, dataclasses and functions with captured tensors are copied.
     """
     if isinstance(value, torch.Tensor):
-        return fake_tensor(env, value, origin)
+        is_ours = getattr(value, "fake_mode", None) is env.fake_mode
+        return value if is_ours else fake_tensor(env, value, origin)
     if isinstance(value, (bool, float)):
         return env.new_scalar(type(value), origin)
     if isinstance(value, int):

@@ -25,6 +25,7 @@ from .backend import backend_named
 from .clean_graphs import clean_graphs
 from .compile_environment import CompileEnvironment
 from .compile_environment import ExtentCollision
+from .compile_environment import SizesMustAgree
 from .device_ir import DeviceIR
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
@@ -76,27 +77,38 @@ class HostProgram:
         return dump_types(self.host)
 
 
+@dataclass
+class Learned:
+    """What an attempt found out too late."""
+
+    constants: set[int] = field(default_factory=set)
+    equal: set[tuple[str, str]] = field(default_factory=set)
+
+
 def compile_function(
     fn: types.FunctionType, args: tuple[Any, ...], settings: Settings
 ) -> HostProgram:
     """Stage 1: parse, propagate types, trace, lower, mask and roll."""
-    avoid: set[int] = set()
+    learned = Learned()
     while True:
         try:
-            return _compile(fn, args, settings, avoid)
+            return _compile(fn, args, settings, learned)
         except ExtentCollision as collision:
-            avoid.add(collision.value)
+            learned.constants.add(collision.value)
+        except SizesMustAgree as sizes:
+            learned.equal.add(sizes.pair)
 
 
 def _compile(
-    fn: types.FunctionType, args: tuple[Any, ...], settings: Settings, avoid: set[int]
+    fn: types.FunctionType, args: tuple[Any, ...], settings: Settings, learned: Learned
 ) -> HostProgram:
     start = time.perf_counter()
     host = parse(fn)
     env = _environment(host, args, settings)
-    env.constants |= avoid
+    env.constants |= learned.constants
     ir = DeviceIR()
     values = _arguments(host, env, args)
+    env.assume_equal(learned.equal)
     propagate_types(host, env, GraphTracer(env, ir), values)
     dump("types", lambda: dump_types(host))
     exc.raise_collected(env.errors)

@@ -18,7 +18,7 @@ from .. import exc
 from . import symbols
 from .ast_extension import LoopType
 from .ast_extension import facts
-from .compile_environment import ExtentCollision
+from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
 from .device_walker import AlreadyReported
 from .device_walker import DeviceWalker
@@ -315,7 +315,7 @@ class HostWalker(DeviceWalker):
     def statement(self, node: ast.stmt) -> None:
         try:
             super().statement(node)
-        except (AlreadyReported, AssertionError, exc.Base, ExtentCollision):
+        except (AlreadyReported, AssertionError, exc.Base, CompileAgain):
             raise
         except Exception as error:
             wrapped = exc.InternalError(error)
