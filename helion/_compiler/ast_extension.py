@@ -130,6 +130,22 @@ def if_else(test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]) -> ast
     return ast.If(test=test, body=body, orelse=orelse, lineno=0, col_offset=0)
 
 
+_COMMENT = "# "
+
+
+def comment(text: str) -> ast.stmt:
+    """Return a statement that prints as a comment line."""
+    # Names are printed as they are, so this one reads as a comment.
+    name = ast.Name(id=_COMMENT + text, ctx=ast.Load())
+    return ast.Expr(value=name, lineno=0, col_offset=0)
+
+
+def is_comment(node: ast.AST) -> bool:
+    """Whether a statement was made by ``comment``."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Name) and value.id.startswith(_COMMENT)
+
+
 def text_of(node: ast.AST) -> str:
     """Return the source text of a node."""
     return ast.unparse(node)

@@ -80,6 +80,7 @@ def _loop_vars(state: CodegenState, nodes: list[Any], inits: list[Any]) -> list[
     for node, init in zip(nodes, inits, strict=True):
         name = state.launch.new_var(node.meta.get("name", node.name))
         state.launch.emit(assign(name, as_expr(init)))
+        state.launch.variables.add(name)
         names.append(name)
     return names
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
+from .ast_extension import is_comment
+
 _EFFECTS = ("store", "atomic", "debug_barrier", "device_print", "device_assert")
 
 
@@ -16,6 +18,15 @@ def eliminate_dead_code(body: list[ast.stmt]) -> list[ast.stmt]:
         if not changed:
             return kept
         body = kept
+
+
+def _without_idle_comments(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Drop comments that no statement follows."""
+    kept: list[ast.stmt] = []
+    for statement in reversed(body):
+        if not is_comment(statement) or (kept and not is_comment(kept[-1])):
+            kept.append(statement)
+    return kept[::-1]
 
 
 def _reads(body: list[ast.stmt]) -> Counter[str]:
@@ -59,7 +70,7 @@ def _sweep(
                     continue
             statement.body = statement.body or [ast.Pass()]
         kept.append(statement)
-    return kept, changed
+    return _without_idle_comments(kept), changed
 
 
 def _is_dead(statement: ast.stmt, reads: Counter[str]) -> bool:

@@ -1,15 +1,313 @@
-"""The Config used before any search: a pick by shape and kernel class."""
+"""The Config used before any search: a pick by shape and kernel class.
+
+Three classes are told apart by what the graphs do: products (tiles for the matrix
+units), folds (rows or chunks that keep every thread busy) and pointwise work (wide
+runs along the contiguous axis). The numbers are for 16-byte loads, 32 lanes a warp
+and the 228 KiB of shared memory of an SM; see benchmarks/NOTES.md.
+"""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+from torch import fx
+
+from ..language.memory_ops import load
+from ..language.memory_ops import store
+from . import symbols
+from .finalize_config import PRODUCTS
+from .finalize_config import all_nodes
 
 if TYPE_CHECKING:
-    from ..runtime.config import Config
+    from ..autotuner.config_spec import BlockSizeSpec
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR
 
+DEFAULT_SMS = 132
+SHARED_BYTES = 160 * 1024
+POINTWISE_NUMEL = 1024
+FOLD_NUMEL = 8192
+MAX_PERSISTENT = 16384
+CARRIED_ROWS = 4
 
-def choose(env: CompileEnvironment, ir: DeviceIR) -> Config:
-    """Return a legal Config."""
-    return env.config_spec.default_config()
+
+def floor_power(value: int) -> int:
+    """Return the largest power of two of at most ``value`` (at least 1)."""
+    return 1 << (max(value, 1).bit_length() - 1)
+
+
+def next_power(value: int) -> int:
+    """Return the least power of two of at least ``value``."""
+    return 1 << max(value - 1, 0).bit_length()
+
+
+@functools.cache
+def _sms(device: str) -> int:
+    kind = torch.device(device)
+    if kind.type == "cuda" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(kind).multi_processor_count
+    return DEFAULT_SMS
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product: the axes of its sides (None: an extent of 1)."""
+
+    m: int | None
+    n: int | None
+    k: int | None
+    batch: int | None
+    itemsize: int
+
+
+@dataclass
+class DefaultPicker:
+    """Chooses block sizes, chunks, warps and stages; writes them into the spec."""
+
+    env: CompileEnvironment
+    ir: DeviceIR
+
+    def __post_init__(self) -> None:
+        self.spec = self.env.config_spec
+        self.blocks = {s.block_id: s for s in self.spec.block_sizes}
+        self.sizes: dict[int, int] = {}
+        self.grid = {b for root in self.ir.roots for b in root.block_ids}
+        self.nodes = all_nodes(self.ir)
+
+    def pick(self) -> None:
+        """Set the spec's defaults."""
+        products = self._products()
+        if products:
+            self._for_products(products)
+        elif self._folds():
+            self._for_folds()
+        else:
+            self._for_pointwise()
+        for block_id, size in self.sizes.items():
+            self.blocks[block_id].default = self._clamped(block_id, size)
+
+    def _clamped(self, block_id: int, size: int) -> int:
+        spec: BlockSizeSpec = self.blocks[block_id]
+        high = next_power(spec.size_hint)
+        if spec.max_size is not None:
+            high = min(high, spec.max_size)
+        return max(min(size, high), spec.min_size)
+
+    def _axis(self, extent: int) -> int | None:
+        info = self.env.block_of(extent)
+        return None if info is None else info.block_id
+
+    # -- products --------------------------------------------------------------------
+
+    def _products(self) -> list[Product]:
+        found = []
+        for node in self.nodes:
+            places = PRODUCTS.get(node.target)
+            if places is None:
+                continue
+            left, right = (_value(node.args[i]) for i in places)
+            found.append(
+                Product(
+                    self._axis(left.shape[-2]),
+                    self._axis(right.shape[-1]),
+                    self._axis(left.shape[-1]),
+                    self._axis(left.shape[0]) if left.dim() == 3 else None,
+                    max(left.dtype.itemsize, right.dtype.itemsize),
+                )
+            )
+        return found
+
+    def _for_products(self, products: list[Product]) -> None:
+        first = products[0]
+        for block_id in self.blocks:
+            self.sizes[block_id] = 1
+        if len(products) > 1:
+            self._chained(products)
+        else:
+            self._single(first)
+
+    def _single(self, product: Product) -> None:
+        """Fill the register file with the accumulator, then shared memory with K."""
+        m, n = self._hint(product.m), self._hint(product.n)
+        wide = product.itemsize >= 4
+        bm = min(max(next_power(m), 16), 128)
+        bn = min(max(next_power(n), 16), 128 if wide else 256)
+        while bm * bn > 16384 and self._programs(bm, bn, product) < self._sms():
+            bm, bn = (bm // 2, bn) if bm >= bn else (bm, bn // 2)
+        while bm * bn > 4096 and self._programs(bm, bn, product) < self._sms():
+            bm, bn = (bm // 2, bn) if bm >= bn else (bm, bn // 2)
+        bk = min(next_power(self._hint(product.k)), 128 // product.itemsize)
+        if bm * bn <= 4096:
+            bk = min(next_power(self._hint(product.k)), 256 // product.itemsize)
+        for block_id, size in ((product.m, bm), (product.n, bn), (product.k, bk)):
+            if block_id in self.blocks:
+                self.sizes[block_id] = size
+        stage = (bm * bk + bk * bn) * product.itemsize
+        stages = max(2, min(4, SHARED_BYTES // max(stage, 1)))
+        warps = 8 if bm * bn >= 16384 else 4
+        self.spec.preferred.update(num_warps=warps, num_stages=stages)
+        if self.spec.l2_groupings and m >= 4 * bm:
+            self.spec.preferred["l2_groupings"] = [8] * len(self.spec.l2_groupings)
+
+    def _programs(self, bm: int, bn: int, product: Product) -> int:
+        count = -(-self._hint(product.m) // bm) * -(-self._hint(product.n) // bn)
+        others = self.grid - {product.m, product.n}
+        for block_id in others:
+            count *= max(self._hint(block_id), 1)
+        return count
+
+    def _chained(self, products: list[Product]) -> None:
+        """Attention and its kin: one long tile of rows, a loop over the other side."""
+        heads = [
+            self._hint(p)
+            for product in products
+            for p in (product.k, product.n)
+            if p is not None and p not in self.blocks
+        ]
+        head = max(heads, default=64)
+        rows = {p.m for p in products} & self.blocks.keys()
+        for block_id in rows:
+            self.sizes[block_id] = 128 if head <= 128 else 64
+        for product in products:
+            for block_id in (product.n, product.k):
+                if block_id in self.blocks and block_id not in rows:
+                    self.sizes[block_id] = 64 if head <= 128 else 32
+        wide = max(p.itemsize for p in products) >= 4
+        if wide:
+            self.sizes = {b: min(s, 64) for b, s in self.sizes.items()}
+        self.spec.preferred.update(
+            num_warps=8 if head > 64 else 4, num_stages=2 if wide else 3
+        )
+
+    # -- folds -----------------------------------------------------------------------
+
+    def _folds(self) -> bool:
+        kinds = {type(n.meta.get("lowering")).__name__ for n in self.nodes}
+        whole = any(b.is_reduction and b.size_hint() > 16 for b in self.env.block_sizes)
+        return "ReductionLowering" in kinds or whole
+
+    def _for_folds(self) -> None:
+        """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
+        runs = self._contiguous_axes()
+        whole = {b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction}
+        rolled = {s.block_id: s for s in self.spec.reduction_loops}
+        row = max(whole.values(), default=1)
+        inner = [b for b in self.blocks if b not in self.grid]
+        budget = FOLD_NUMEL
+        for block_id in sorted(self.blocks, key=lambda b: (b not in runs, b)):
+            is_run = block_id in runs
+            size = 1
+            if is_run and whole:
+                size = min(next_power(self._hint(block_id)), 64)
+            elif is_run:
+                size = min(next_power(self._hint(block_id)), 2048)
+            elif not whole and block_id not in inner:
+                size = 4
+            self.sizes[block_id] = max(self._clamped(block_id, size), 1)
+        tile = 1
+        for block_id in self.blocks:
+            if block_id in runs and whole:
+                tile *= self.sizes[block_id]
+        for block_id, spec in rolled.items():
+            padded = next_power(whole[block_id])
+            limit = MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile
+            spec.default = whole[block_id] if padded <= limit else max(
+                min(FOLD_NUMEL // tile, padded), 16
+            )
+            if padded <= limit:
+                budget = max(FOLD_NUMEL // (2 * max(padded, 1)), 1)
+        if whole and tile == 1:
+            self._widen_rows(row, inner)
+        self._fold_warps(whole, tile)
+        del budget
+
+    def _widen_rows(self, row: int, inner: list[int]) -> None:
+        """Short rows share a program; long ones have one each."""
+        rows = max(2048 // max(next_power(row), 1), 1)
+        for block_id in self.blocks:
+            info = self.env.block_sizes[block_id]
+            if block_id in inner or not self._is_carried_over(info):
+                programs = self._hint(block_id) // max(rows, 1)
+                while rows > 1 and programs < 4 * self._sms() and block_id in self.grid:
+                    rows //= 2
+                    programs = self._hint(block_id) // rows
+                self.sizes[block_id] = rows
+            else:
+                share = self._hint(block_id) // (CARRIED_ROWS * self._sms())
+                self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
+
+    def _is_carried_over(self, info: Any) -> bool:
+        """Whether a tile of rows is only walked by an inner loop."""
+        return any(b.bounded_by == info.block_id for b in self.env.block_sizes)
+
+    def _fold_warps(self, whole: dict[int, int], tile: int) -> None:
+        numel = tile
+        for block_id in self.blocks:
+            if not self._is_carried_over(self.env.block_sizes[block_id]):
+                numel = max(numel, tile) * (self.sizes[block_id] if tile == 1 else 1)
+        width = 1
+        for block_id, size in whole.items():
+            spec = next(
+                (s for s in self.spec.reduction_loops if s.block_id == block_id), None
+            )
+            chunk = spec.default if spec is not None and spec.default else size
+            width = max(width, min(next_power(chunk), next_power(size)))
+        warps = floor_power(max(numel * width // (32 * 16), 1))
+        self.spec.preferred["num_warps"] = min(max(warps, 4), 16)
+
+    def _contiguous_axes(self) -> set[int]:
+        """Return the tiled axes that index a stride-1 dim of some access."""
+        found: set[int] = set()
+        for node in self.nodes:
+            if node.target not in (load, store):
+                continue
+            tensor = _value(node.args[0])
+            dim = 0
+            for element in node.args[1]:  # type: ignore[union-attr]
+                if element[0] == "new":  # type: ignore[index]
+                    continue
+                stride = symbols.static_int(tensor.stride(dim))
+                wide = symbols.static_int(tensor.size(dim)) != 1
+                if element[0] == "tile" and stride == 1 and wide and tensor.dim() > 1:  # type: ignore[index]
+                    found.add(element[1])  # type: ignore[index]
+                dim += 1
+        return found & self.blocks.keys()
+
+    # -- pointwise -------------------------------------------------------------------
+
+    def _for_pointwise(self) -> None:
+        """Give the contiguous axis the longest run, and the rest what is left."""
+        runs = self._contiguous_axes()
+        order = sorted(self.blocks, key=lambda b: (b in runs, b), reverse=True)
+        left = POINTWISE_NUMEL
+        for block_id in order:
+            share = left
+            if len(runs) > 1 and block_id in runs:
+                # Two accesses want different runs: a square serves both.
+                share = 32
+            size = self._clamped(block_id, min(share, next_power(self._hint(block_id))))
+            self.sizes[block_id] = size
+            left = max(left // size, 1)
+        self.spec.preferred["num_warps"] = 4
+
+    # -- facts -----------------------------------------------------------------------
+
+    def _hint(self, block_id: int | None) -> int:
+        return 1 if block_id is None else self.env.block_sizes[block_id].size_hint()
+
+    def _sms(self) -> int:
+        return _sms(str(self.env.device))
+
+
+def _value(arg: Any) -> torch.Tensor:
+    assert isinstance(arg, fx.Node)
+    return arg.meta["val"]
+
+
+def prefer_defaults(env: CompileEnvironment, ir: DeviceIR) -> None:
+    """Choose the defaults of ``env.config_spec``."""
+    DefaultPicker(env, ir).pick()

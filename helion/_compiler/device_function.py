@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import keyword
+import os
 import re
 from dataclasses import dataclass
 from dataclasses import field
@@ -17,6 +18,7 @@ import torch
 
 from . import symbols
 from .ast_extension import assign
+from .ast_extension import comment
 from .ast_extension import expr
 from .ast_extension import is_atom
 from .ast_extension import literal
@@ -31,6 +33,7 @@ from .indexing_strategy import IndexingStrategy
 from .indexing_strategy import PointerIndexing
 from .indexing_strategy import align
 from .host_function import RESERVED_NAMES
+from .host_function import read_names
 from .reduction_strategy_base import PersistentReductionStrategy
 from .reduction_strategy_base import ReductionStrategy
 from .variable_origin import BlockSizeOrigin
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from .compile_environment import BlockSizeInfo
     from .compile_environment import CompileEnvironment
     from .device_ir import GraphInfo
+    from .source_location import SourceLocation
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,10 @@ class DeviceFunction:
         self.stored: set[Any] = set()
         self.flattened: list[tuple[int, ...]] = []
         self.strategies: dict[int, ReductionStrategy] = {}
+        self.unnamed = 0
+        self.variables: set[str] = set()
+        self.shared_values: dict[str, ast.expr] = {}
+        self.origin: tuple[str, int] | None = None
 
     @property
     def is_wide(self) -> bool:
@@ -169,10 +177,12 @@ class DeviceFunction:
     def into(self, body: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
         """Emit into another statement list for a while."""
         outer, self.body = self.body, body
+        known, self.shared_values = self.shared_values, dict(self.shared_values)
+        self.origin = None
         try:
             yield body
         finally:
-            self.body = outer
+            self.body, self.shared_values, self.origin = outer, known, None
 
     def new_var(self, hint: str) -> str:
         """Return a name that nothing uses yet, ``hint`` itself if it is free."""
@@ -191,10 +201,31 @@ class DeviceFunction:
         if is_atom(value):
             return value
         if hint == "v":
-            hint = "v_0"
+            hint = f"v_{self.unnamed}"
+            self.unnamed += 1
         name = self.new_var(hint)
         self.emit(assign(name, value))
         return expr(name)
+
+    def share(self, value: ast.expr, hint: str) -> ast.expr:
+        """Assign a pure value to a name, once where several nodes need it."""
+        if is_atom(value):
+            return value
+        if self.variables & read_names(value):
+            return self.lift(value, hint)
+        key = ast.unparse(value)
+        if key not in self.shared_values:
+            self.shared_values[key] = self.lift(value, hint)
+        return self.shared_values[key]
+
+    def emit_origin(self, location: SourceLocation | None) -> None:
+        """Emit a comment with the user's line, unless it is the last one's."""
+        if location is None or not self.env.settings.output_origin_lines:
+            return
+        origin = (location.filename, location.lineno)
+        if origin != self.origin:
+            self.origin = origin
+            self.emit(comment(f"src: {os.path.basename(origin[0])}:{origin[1]}"))
 
     # -- parameters ----------------------------------------------------------------
 

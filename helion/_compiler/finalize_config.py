@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .device_ir import DeviceIR
 
 aten = torch.ops.aten
-_PRODUCTS: dict[Any, tuple[int, int]] = {
+PRODUCTS: dict[Any, tuple[int, int]] = {
     aten.mm.default: (0, 1),
     aten.bmm.default: (0, 1),
     aten.addmm.default: (1, 2),
@@ -69,8 +69,8 @@ def _block_spec(info: BlockSizeInfo) -> BlockSizeSpec:
 
 def _product_minimums(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Raise the axes of products to what ``tl.dot`` takes."""
-    for node in _all_nodes(ir):
-        places = _PRODUCTS.get(node.target)
+    for node in all_nodes(ir):
+        places = PRODUCTS.get(node.target)
         if places is None:
             continue
         left, right = (node.args[i].meta["val"] for i in places)  # type: ignore[union-attr]
@@ -86,7 +86,8 @@ def _raise_min(env: CompileEnvironment, extent: int, size: int) -> None:
         info.min_size = max(info.min_size, size)
 
 
-def _all_nodes(ir: DeviceIR) -> list[fx.Node]:
+def all_nodes(ir: DeviceIR) -> list[fx.Node]:
+    """Return the call nodes of all graphs."""
     return [n for g in ir.graphs for n in g.graph.nodes if n.op == "call_function"]
 
 
@@ -132,13 +133,13 @@ def _flattenable(env: CompileEnvironment, ir: DeviceIR) -> Any:
     """Return a check whether the axes of a loop can share one linear index."""
     used = {
         origin.block_id
-        for node in _all_nodes(ir)
+        for node in all_nodes(ir)
         if isinstance(node.meta.get("val"), (torch.SymInt, torch.SymBool))
         for symbol in node.meta["val"].node.expr.free_symbols
         if isinstance(origin := env.symbol_origins.get(symbol), BlockOrigin)
         and not isinstance(origin, BlockSizeOrigin)
     }
-    used |= {n.args[0] for n in _all_nodes(ir) if n.target is tile_index}
+    used |= {n.args[0] for n in all_nodes(ir) if n.target is tile_index}
 
     def check(blocks: tuple[int, ...], info: Any) -> bool:
         infos = [env.block_sizes[b] for b in blocks]
@@ -205,7 +206,7 @@ def _tensor_shapes(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Record the shapes of all blocks, whose size Triton caps."""
     rollable = set(ir.rolled_reductions)
     found: dict[tuple[Any, ...], None] = {}
-    for node in _all_nodes(ir):
+    for node in all_nodes(ir):
         value = node.meta.get("val")
         values = value if isinstance(value, (list, tuple)) else [value]
         for item in values:

@@ -37,6 +37,7 @@ def interpret_graph(
 def _emit_node(fn: DeviceFunction, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     lowering = node.meta["lowering"]
     state = CodegenState(fn.env, fn.config, fn, node, values)
+    fn.emit_origin(node.meta.get("location"))
     try:
         result = lowering.codegen(state)
     except exc.Base as error:

@@ -108,12 +108,11 @@ class PointerIndexing(IndexingStrategy):
         """Return which lanes exist, None if all do."""
         launch = access.state.launch
         mask = launch.mask_expr(access.shape)
-        if access.extra_mask is None:
-            return mask
-        extra = align(
-            access.extra_mask, access.extra_shape or [], launch.rank(access.shape), launch
-        )
-        return conjunction([m for m in (mask, extra) if m is not None])
+        if access.extra_mask is not None:
+            rank = launch.rank(access.shape)
+            extra = align(access.extra_mask, access.extra_shape or [], rank, launch)
+            mask = conjunction([m for m in (mask, extra) if m is not None])
+        return None if mask is None else launch.share(mask, _name("mask", access))
 
     def pointer(self, access: Access) -> ast.expr:
         """Return base plus offsets."""
@@ -129,7 +128,14 @@ class PointerIndexing(IndexingStrategy):
         total = terms[0]
         for term in terms[1:]:
             total = expr("{a} + {b}", a=total, b=term)
-        return expr(f"{base} + ({{total}})", total=total)
+        total = launch.share(total, _name("offsets", access))
+        return expr(f"{base} + {{total}}", total=total)
+
+
+def _name(kind: str, access: Access) -> str:
+    """Return a name for what belongs to the axes of an access: ``mask_0_1``."""
+    axes = [access.state.launch.axis_of(extent) for extent in access.shape]
+    return "_".join([kind, *(str(a.block_id) for a in axes if a is not None)])
 
 
 class _Offsets:

@@ -64,7 +64,7 @@ class HostProgram:
 
     def default_config(self) -> Config:
         """Return the Config used where the user gives none."""
-        return default_config.choose(self.env, self.ir)
+        return self.env.config_spec.default_config()
 
     def generate(self, config: Config) -> str:
         """Stage 2: return the text of the module for a normalized Config."""
@@ -121,6 +121,7 @@ def _compile(
     roll_reductions(ir, env)
     dump("roll", lambda: _rolled_text(ir))
     finalize_config.finalize(env, ir)
+    default_config.prefer_defaults(env, ir)
     program = HostProgram(host, env, ir)
     program.guards, program.guard_values = guards.of(host, env)
     dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")

@@ -54,15 +54,22 @@ class ProgramIds:
         if self.group > 1 and len(self.axes) > 1:
             self._decompose_grouped(linear)
             return
-        rest = linear
-        for position, axis in enumerate(self.axes):
-            last = position == len(self.axes) - 1
-            text = "{rest}" if last else "{rest} % {count}"
-            value = expr(text, rest=rest, count=axis.device_count)
-            self.fn.emit(assign(axis.pid, value))
-            if not last:
-                value = expr("{rest} // {count}", rest=rest, count=axis.device_count)
-                rest = ast.unparse(self.fn.lift(value, "pid_rest"))
+        self._split(self.axes, expr(linear))
+
+    def _split(self, axes: list[GridAxis], linear: ast.expr) -> None:
+        """Assign tile numbers from a linear id, the first axis fastest."""
+        fn, rest = self.fn, linear
+        for axis in axes[:-1]:
+            count = self.count(axis)
+            fn.emit(assign(axis.pid, expr("{p} % {n}", p=rest, n=count)))
+            rest = expr("{p} // {n}", p=rest, n=count)
+            if axis is not axes[-2]:
+                rest = fn.lift(rest, "pid_rest")
+        fn.emit(assign(axes[-1].pid, rest))
+
+    def count(self, axis: GridAxis) -> ast.expr:
+        """Return the device code of the number of tiles of an axis."""
+        return self.fn.share(axis.device_count, f"num_{axis.pid}")
 
     def _decompose_grouped(self, linear: str) -> None:
         """Walk ``group`` tiles of the first axis before moving along the second.
@@ -72,11 +79,12 @@ class ProgramIds:
         first, second = self.axes[:2]
         plane = linear
         if len(self.axes) > 2:
-            size = expr("{a} * {b}", a=first.device_count, b=second.device_count)
-            size_name = ast.unparse(self.fn.lift(size, "plane_size"))
-            plane = ast.unparse(self.fn.lift(expr(f"{linear} % {size_name}"), "pid_plane"))
-            rest = ast.unparse(self.fn.lift(expr(f"{linear} // {size_name}"), "pid_rest"))
-            self._decompose_rest(rest)
+            size = expr("{a} * {b}", a=self.count(first), b=self.count(second))
+            size_name = ast.unparse(self.fn.share(size, "plane_size"))
+            plane = ast.unparse(
+                self.fn.lift(expr(f"{linear} % {size_name}"), "pid_plane")
+            )
+            self._split(self.axes[2:], expr(f"{linear} // {size_name}"))
         names = {n: self.fn.new_var(n) for n in ("group_span", "group_id", "group_first")}
         size_var = self.fn.new_var("group_size")
         code = statements(
@@ -87,20 +95,10 @@ class ProgramIds:
             f"{first.pid} = {names['group_first']}"
             f" + {plane} % {names['group_span']} % {size_var}\n"
             f"{second.pid} = {plane} % {names['group_span']} // {size_var}",
-            nn=second.device_count,
-            nm=first.device_count,
+            nn=self.count(second),
+            nm=self.count(first),
         )
         self.fn.emit(*code)
-
-    def _decompose_rest(self, rest: str) -> None:
-        for position, axis in enumerate(self.axes[2:]):
-            last = position == len(self.axes) - 3
-            text = "{rest}" if last else "{rest} % {count}"
-            value = expr(text, rest=rest, count=axis.device_count)
-            self.fn.emit(assign(axis.pid, value))
-            if not last:
-                value = expr("{rest} // {count}", rest=rest, count=axis.device_count)
-                rest = ast.unparse(self.fn.lift(value, "pid_rest"))
 
 
 class FlatProgramIds(ProgramIds):
@@ -139,9 +137,9 @@ class PersistentProgramIds(ProgramIds):
 
     def total(self) -> ast.expr:
         """Return the device code of the number of tiles."""
-        total = self.axes[0].device_count
+        total = self.count(self.axes[0])
         for axis in self.axes[1:]:
-            total = expr("{a} * {b}", a=total, b=axis.device_count)
+            total = expr("{a} * {b}", a=total, b=self.count(axis))
         return self.fn.lift(total, "total_pids")
 
     def loop(self, iterable: ast.expr, emit_body: Callable[[], None]) -> None:

@@ -108,7 +108,13 @@ class NDTileStrategy(TileStrategy):
             count = f"max({count}, 0)"
         length = fn.size_expr(numel)
         device = length if host_size == "1" else expr(f"tl.cdiv({{n}}, {size})", n=length)
-        return GridAxis(f"pid_{dim.block_id}", count, device)
+        return GridAxis(self._pid(str(dim.block_id)), count, device)
+
+    def _pid(self, axis: str) -> str:
+        """Return the name of a tile number, which no value of the user may take."""
+        name = f"pid_{axis}"
+        self.fn.used_names.add(name)
+        return name
 
     def codegen_grid(self) -> None:
         for dim in self.dims:
@@ -194,7 +200,7 @@ class FlattenedTileStrategy(NDTileStrategy):
             f"({self.fn.host_text(symbols.sym_expr(dim.end))})" for dim in self.dims
         )
         device = expr(f"tl.cdiv({{n}}, {size})", n=self._total())
-        return [GridAxis("pid_flat", f"triton.cdiv({host}, {size})", device)]
+        return [GridAxis(self._pid("flat"), f"triton.cdiv({host}, {size})", device)]
 
     def _total(self) -> ast.expr:
         total = self.fn.size_expr(self.dims[0].end)

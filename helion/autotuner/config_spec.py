@@ -173,7 +173,8 @@ class ConfigSpec:
     The lists have one item for each element of the knob of that name (``ranges``: of
     every ``range_*`` knob). ``tensor_shapes`` are the tiles whose size Triton caps; an
     item is an ``int``, ``("block", block_id)`` or ``("reduction", block_id)``.
-    ``fixed_block_sizes`` gives the extents of block ids that have no knob.
+    ``fixed_block_sizes`` gives the extents of block ids that have no knob, and
+    ``preferred`` what the compiler thinks better than a knob's own default.
     """
 
     block_sizes: list[BlockSizeSpec] = field(default_factory=list)
@@ -196,6 +197,7 @@ class ConfigSpec:
     max_tensor_numel: int = DEFAULT_TENSOR_NUMEL
     max_reduction_chunk: int | None = None
     registers_per_sm: int = 65536
+    preferred: dict[str, Any] = field(default_factory=dict)
 
     @property
     def warp_specialize_ranges(self) -> list[RangeSpec]:
@@ -309,7 +311,8 @@ class ConfigSpec:
 
     def default_config(self) -> Config:
         """Return the legal config that is used before any search."""
-        return self.unflatten([fragment.default() for _, _, fragment in self.knobs()])
+        values = self._assemble([f.default() for _, _, f in self.knobs()])
+        return self.normalize(self._repair({**values, **self.preferred}))
 
     def random_config(self, rng: random.Random | None = None) -> Config:
         """Draw a legal config."""
