@@ -11,6 +11,7 @@ from typing import Callable
 import torch
 
 from .. import exc
+from ..language import scan_ops
 from .op_registry import active_tracer
 
 aten = torch.ops.aten
@@ -256,6 +257,44 @@ def prod_dim(
     dim = dim % x.dim()
     value = aten.prod.dim_int(x.to(compute), dim, False)
     return (value.unsqueeze(dim) if keepdim else value).to(result)
+
+
+@decomposes(aten.cumsum.default)
+def cumsum(x: torch.Tensor, dim: int, *, dtype: Any = None) -> torch.Tensor:
+    return scan_ops.cumsum(x.to(dtype or _sum_dtype(x.dtype)), dim)
+
+
+@decomposes(aten.cumprod.default)
+def cumprod(x: torch.Tensor, dim: int, *, dtype: Any = None) -> torch.Tensor:
+    return scan_ops.cumprod(x.to(dtype or _sum_dtype(x.dtype)), dim)
+
+
+def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype.is_floating_point else torch.int64
+
+
+@decomposes(aten.cat.default)
+def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Stack the parts next to the dim, then merge the two."""
+    dim = dim % tensors[0].dim()
+    shape = list(tensors[0].shape)
+    if all(list(t.shape) == shape for t in tensors) and shape[dim] == 1:
+        return aten.stack.default([aten.squeeze.dim(t, dim) for t in tensors], dim)
+    env: Any = active_tracer().env  # type: ignore[union-attr]
+    info = env.block_of(shape[dim])
+    size = shape[dim] if info is not None and info.is_reduction else 0
+    # Padding of one part would end up between the parts.
+    whole = info is not None and info.numel == size and size & (size - 1) == 0
+    if not whole or any(list(t.shape) != shape for t in tensors):
+        raise exc.BackendUnsupported(
+            backend=env.backend.name,
+            detail="torch.cat of tiles, of unequal parts, or of parts whose size is "
+            "not a power of two",
+            hint="store each part to its own slice of the output",
+        )
+    stacked = aten.stack.default(tensors, dim)
+    shape[dim] *= len(tensors)
+    return aten.view.default(stacked, shape)
 
 
 @decomposes(aten.any.default, aten.any.dim, aten.any.dims)

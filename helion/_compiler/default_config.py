@@ -12,6 +12,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Callable
 
 import torch
 from torch import fx
@@ -123,6 +124,8 @@ class DefaultPicker:
 
     def _for_products(self, products: list[Product]) -> None:
         first = products[0]
+        rows = [p.m for p in products] + [p.n for p in products]
+        self._order(lambda b: (b not in rows, rows.index(b) if b in rows else b))
         for block_id in self.blocks:
             self.sizes[block_id] = 1
         if len(products) > 1:
@@ -152,6 +155,13 @@ class DefaultPicker:
         self.spec.preferred.update(num_warps=warps, num_stages=stages)
         if self.spec.l2_groupings and m >= 4 * bm:
             self.spec.preferred["l2_groupings"] = [8] * len(self.spec.l2_groupings)
+
+    def _order(self, rank: Callable[[int], Any]) -> None:
+        """Let neighbouring programs differ in the axes that ``rank`` puts first."""
+        self.spec.preferred["loop_orders"] = [
+            sorted(range(len(loop.block_ids)), key=lambda i: rank(loop.block_ids[i]))
+            for loop in self.spec.loop_orders
+        ]
 
     def _programs(self, bm: int, bn: int, product: Product) -> int:
         count = -(-self._hint(product.m) // bm) * -(-self._hint(product.n) // bn)
@@ -256,7 +266,7 @@ class DefaultPicker:
             )
             chunk = spec.default if spec is not None and spec.default else size
             width = max(width, min(next_power(chunk), next_power(size)))
-        warps = floor_power(max(numel * width // (32 * 16), 1))
+        warps = floor_power(max(numel * width // (32 * 32), 1))
         self.spec.preferred["num_warps"] = min(max(warps, 4), 16)
 
     def _contiguous_axes(self) -> set[int]:
@@ -282,6 +292,7 @@ class DefaultPicker:
     def _for_pointwise(self) -> None:
         """Give the contiguous axis the longest run, and the rest what is left."""
         runs = self._contiguous_axes()
+        self._order(lambda b: -b)
         order = sorted(self.blocks, key=lambda b: (b in runs, b), reverse=True)
         left = POINTWISE_NUMEL
         for block_id in order:

@@ -49,6 +49,7 @@ from .variable_origin import TunableOrigin
 if TYPE_CHECKING:
     from ..runtime.config import Config
     from .codegen_state import CodegenState
+    from .combine_functions import CombineFunctions
     from .compile_environment import BlockSizeInfo
     from .compile_environment import CompileEnvironment
     from .device_ir import GraphInfo
@@ -92,6 +93,7 @@ class DeviceFunction:
     args: dict[str, KernelArg] = field(default_factory=dict)
     axes: dict[int, Axis] = field(default_factory=dict)
     preamble: list[ast.stmt] = field(default_factory=list)
+    helpers: CombineFunctions | None = None
 
     def __post_init__(self) -> None:
         self.body: list[ast.stmt] = []
@@ -313,14 +315,27 @@ class DeviceFunction:
         )
 
     def merged_dims(self, shape: list[int]) -> list[list[int]]:
-        """Group extents as Triton sees them: dims of a flattened loop are one."""
+        """Group extents as Triton sees them.
+
+        Dims of a flattened loop are one; a dim tiled one by one is none at all.
+        """
         groups: list[list[int]] = []
         position = 0
         while position < len(shape):
             count = self._flat_run(shape, position)
-            groups.append(list(shape[position : position + count]))
+            if count > 1 or not self.is_single(shape[position]):
+                groups.append(list(shape[position : position + count]))
             position += count
         return groups
+
+    def is_single(self, extent: int) -> bool:
+        """Whether a device dim is a tile of one index, which Triton sees as a scalar."""
+        if extent == 1:
+            return False
+        info = self.env.block_of(extent)
+        if info is None or info.is_reduction or self.block_values[info.block_id] != 1:
+            return False
+        return not any(info.block_id in blocks for blocks in self.flattened)
 
     def _flat_run(self, shape: list[int], position: int) -> int:
         for blocks in self.flattened:
@@ -409,7 +424,7 @@ class DeviceFunction:
         """Give a value the rank of a selection."""
         own, wanted = self.rank(shape), self.rank(target)
         if own <= wanted:
-            return align(value, shape, wanted, self)
+            return align(value, shape, target, self)
         reshaped = self.shape_expr(shape[len(shape) - len(target) :])
         return expr("tl.reshape({v}, {s})", v=value, s=reshaped)
 
@@ -418,6 +433,8 @@ class DeviceFunction:
         axis = self.axis_of(extent)
         if axis is None:
             return expr("tl.arange(0, 1)")
+        if self.is_single(extent):
+            return expr("tl.full([], 0, tl.int32)")
         return expr(axis.index if axis.is_whole else f"tl.arange(0, {axis.size_var})")
 
     # -- symbolic expressions ----------------------------------------------------------

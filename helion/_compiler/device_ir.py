@@ -15,6 +15,8 @@ from typing import Any
 from torch import fx
 
 if TYPE_CHECKING:
+    import torch
+
     from .compile_environment import HostTensor
     from .source_location import SourceLocation
 
@@ -146,6 +148,20 @@ class WhileLoopGraphInfo(GraphInfo):
     """The body of a ``while``; the first placeholders are carried."""
 
     num_carried: int = 0
+
+
+@dataclass
+class HelperFunctionGraphInfo(GraphInfo):
+    """A combine function of scalars: all left ones, then all right ones.
+
+    ``function`` is what the user passed, ``dtypes`` are those of one side.
+    """
+
+    function: Any = None
+    dtypes: tuple[torch.dtype, ...] = ()
+
+    def describe(self) -> str:
+        return f"({getattr(self.function, '__name__', self.function)})"
 
 
 @dataclass

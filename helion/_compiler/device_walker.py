@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from dataclasses import dataclass
 from dataclasses import field
 from typing import Any
@@ -26,6 +27,8 @@ from .evaluator import BINARY
 from .evaluator import DeviceOnly
 from .evaluator import Evaluator
 from .evaluator import is_op
+from .error_text import describe
+from .error_text import make_readable
 from .function_modes import scalar_to_tensor
 from .graph_tracer import GraphBuilder
 from .host_function import assigned_names
@@ -77,7 +80,7 @@ class DeviceWalker(Evaluator):
         except AlreadyReported:
             pass
         except exc.Base as error:
-            self.env.report(error.with_location(location))
+            self.env.report(make_readable(self.env, error).with_location(location))
         scope = self.host_scope if self.device_scope is None else self.device_scope
         for name in assigned_names([node]):
             scope[name] = Unknown("an error was reported where it is assigned")
@@ -102,6 +105,9 @@ class DeviceWalker(Evaluator):
     def device_Assign(self, node: ast.Assign) -> None:
         if len(node.targets) != 1:
             raise exc.AssignmentMultipleTargets()
+        for name in ast.walk(node.targets[0]):
+            if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                self._check_rebind(name.id)
         self.assign(node.targets[0], self.evaluate(node.value))
 
     def device_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -114,15 +120,16 @@ class DeviceWalker(Evaluator):
         if isinstance(target, ast.Subscript):
             base = self.evaluate(target.value)
             index = self.evaluate_index(target.slice)
-            old = self.call(type(base).__getitem__, [base, index], {})
+            old = self.call(_item_of(base), [base, index], {})
             new = self.call(operation, [old, self.evaluate(node.value)], {})
-            self.call(type(base).__setitem__, [base, index, new], {})
+            self.set_item(base, index, new)
             return
-        assert isinstance(target, ast.Name)
+        if not isinstance(target, ast.Name):
+            raise exc.InvalidAssignment()
+        self._check_rebind(target.id)
         old = self.lookup(target.id)
         value = self.evaluate(node.value)
         if isinstance(old, torch.Tensor):
-            self._check_rebind(target.id)
             # Python rebinds to what the in-place operator returns.
             in_place = _IN_PLACE_OPERATORS[type(node.op)]
             self._bind(target.id, self.call(in_place, [old, value], {}))
@@ -139,10 +146,22 @@ class DeviceWalker(Evaluator):
             self._unpack(target, value)
         elif isinstance(target, ast.Subscript):
             base = self.evaluate(target.value)
-            index = self.evaluate_index(target.slice)
-            self.call(type(base).__setitem__, [base, index, value], {})
+            self.set_item(base, self.evaluate_index(target.slice), value)
         elif self.on_device:
             raise exc.InvalidAssignment()
+
+    def set_item(self, base: Any, index: Any, value: Any) -> None:
+        """Store into a tensor, or replace an item of a list or dict."""
+        if not isinstance(base, (torch.Tensor, list, dict)):
+            raise exc.NonTensorSubscriptAssign(
+                value_type=describe(value), target_type=describe(base)
+            )
+        method = getattr(base, "__setitem__")  # noqa: B009 (the bound method)
+        if isinstance(base, torch.Tensor):
+            method = torch.Tensor.__setitem__
+            self.call(method, [base, index, value], {})
+        else:
+            self.call(method, [index, value], {})
 
     def _bind(self, name: str, value: Any) -> None:
         assert self.device_scope is not None
@@ -167,13 +186,12 @@ class DeviceWalker(Evaluator):
             raise exc.FailedToUnpackTile()
         if isinstance(value, Unknown):
             value = [value] * len(target.elts)
-        try:
-            items = list(value)
-        except TypeError:
-            items = []
+        # Unpacking a tensor or a run-time number would cut it in single elements.
+        is_sequence = isinstance(value, (list, tuple, dict, range, map, zip))
+        items = list(value) if is_sequence else []
         if len(items) != len(target.elts):
             raise exc.FailedToUnpackTupleAssign(
-                type=str(type_of(value)), expected=len(target.elts)
+                type=describe(value), expected=len(target.elts)
             )
         for element, item in zip(target.elts, items, strict=True):
             self.assign(element, item)
@@ -185,7 +203,7 @@ class DeviceWalker(Evaluator):
     def refuse(self, node: ast.stmt) -> None:
         """Name a statement that device code cannot have."""
         kind = type(node).__name__
-        if kind in ("Return", "With", "Try"):
+        if kind in ("Return", "With", "Try", "TryStar"):
             raise exc.NotAllowedOnDevice(construct=f"'{kind.lower()}'")
         if kind in ("Break", "Continue", "Delete"):
             raise exc.UnsupportedPythonType(
@@ -222,6 +240,7 @@ class DeviceWalker(Evaluator):
         indices = [index for index, _, _ in outputs]
         results = [self.tracer.like(value) for _, _, value in outputs]
         args = (self.tracer.ir.add(info), pairs, inputs, indices)
+        self.tracer.location = self.host.location(node)
         self.tracer.emit(_for_loop, args, results)
         self._rebind(body, outputs, results)
         self._forget(written, node.target)
@@ -286,7 +305,7 @@ class DeviceWalker(Evaluator):
         if isinstance(values, (torch.Tensor, TracedTile)) or not hasattr(
             values, "__iter__"
         ):
-            raise exc.InvalidDeviceForLoop(type=str(type_of(values)))
+            raise exc.InvalidDeviceForLoop(type=describe(values))
         for count, value in enumerate(values):
             if count >= MAX_UNROLL:
                 raise exc.StatementNotSupported(
@@ -446,6 +465,7 @@ class DeviceWalker(Evaluator):
         initial = [c.initial for c in body.carried]
         results = [self.tracer.like(f) for _, _, f in outputs]
         captured = (condition.builder.captured, body.builder.captured)
+        self.tracer.location = self.host.location(node)
         self.tracer.emit(_while_loop, (*ids, initial, *captured), results)
         self._rebind(body, outputs, results)
         self._forget(written, None)
@@ -479,6 +499,7 @@ class DeviceWalker(Evaluator):
             ids.append(self.tracer.ir.add(graphs[index](-1, builder.graph)))
         captured = [builder.captured for builder, _ in sides]
         results = [self.tracer.like(pair[0]) for _, pair in outputs]
+        self.tracer.location = self.host.location(node)
         self.tracer.emit(_if, (predicate, *ids, *captured), results)
         self._take_results(outputs, results)
         self._forget(written, None)
@@ -544,6 +565,11 @@ class DeviceWalker(Evaluator):
                 assert node is not None
                 builder.mutated.append(target)
                 builder.bind(target, node)
+
+
+def _item_of(base: Any) -> Callable[[Any, Any], Any]:
+    is_tensor = isinstance(base, torch.Tensor)
+    return torch.Tensor.__getitem__ if is_tensor else operator.getitem
 
 
 def _numels(bounds: LoopBounds) -> list[Any]:

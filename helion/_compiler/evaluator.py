@@ -18,10 +18,18 @@ import torch
 from .. import exc
 from . import symbols
 from .ast_extension import facts
+from .call_checks import check_call
+from .call_checks import check_container
+from .call_checks import check_op_call
+from .call_checks import helper_place
+from .call_checks import tiles_as_sizes
+from .call_checks import typed_error
 from .compile_environment import CompileAgain
+from .error_text import describe
 from .function_modes import scalar_to_tensor
 from .host_function import read_names
 from .op_registry import Op
+from .traced_tile import TracedTile
 from .type_info import Unknown
 from .type_info import merge_named
 from .type_info import type_of
@@ -32,6 +40,18 @@ if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
     from .graph_tracer import GraphTracer
     from .host_function import HostFunction
+
+
+
+def _is_in(value: Any, container: Any) -> bool:
+    values = [value, container]
+    values += container if isinstance(container, (list, tuple)) else []
+    if any(isinstance(v, torch.Tensor) for v in values):
+        raise exc.TypeInferenceError(
+            "'in' is not defined for tensors", hint="compare with == and use |"
+        )
+    return value in container
+
 
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -57,8 +77,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
+    ast.In: _is_in,
+    ast.NotIn: lambda a, b: not _is_in(a, b),
 }
 
 
@@ -81,6 +101,8 @@ class Evaluator(ast.NodeVisitor):
         self.host_scope: dict[str, Any] = {}
         self.device_scope: dict[str, Any] | None = None
         self._global_tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        # Lists and dicts that code being traced may change, with their graphs.
+        self._own_containers: dict[int, tuple[Any, Any]] = {}
 
     @property
     def on_device(self) -> bool:
@@ -98,7 +120,7 @@ class Evaluator(ast.NodeVisitor):
         return value
 
     def generic_visit(self, node: ast.AST) -> Any:
-        if self.on_device:
+        if self.on_device or isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)):
             raise exc.StatementNotSupported(construct=type(node).__name__)
         return Unknown(f"{type(node).__name__} is not followed by the compiler")
 
@@ -220,6 +242,8 @@ class Evaluator(ast.NodeVisitor):
         """Return the truth of a value if it is known when compiling."""
         if isinstance(value, (Unknown, torch.Tensor)):
             return None
+        if isinstance(value, TracedTile):
+            raise exc.IncorrectTileUsage(name="a condition")
         if isinstance(value, symbols.SymValue):
             expression = symbols.sym_expr(value)
             if expression.is_number or expression in (True, False):
@@ -262,7 +286,8 @@ class Evaluator(ast.NodeVisitor):
             return self.call(torch.Tensor.__getitem__, [value, index], {})
         if isinstance(index, symbols.SymValue) and not isinstance(value, dict):
             raise exc.InvalidSequenceSubscription(index=ast.unparse(node.slice))
-        return self._with_origin(node, value, self.call(operator.getitem, [value, index], {}))
+        result = self.call(operator.getitem, [value, index], {})
+        return self._with_origin(node, value, result)
 
     def _with_origin(self, node: ast.expr, container: Any, result: Any) -> Any:
         """Name a host tensor that was reached through a host container."""
@@ -294,25 +319,37 @@ class Evaluator(ast.NodeVisitor):
         return tuple(self._elements(node.elts))
 
     def visit_List(self, node: ast.List) -> list[Any]:
-        return self._elements(node.elts)
+        return self._owned(self._elements(node.elts))
+
+    def _owned(self, container: Any) -> Any:
+        """Remember a list or dict as made by the code being traced."""
+        if self.on_device:
+            self._own_containers[id(container)] = (container, self.tracer.builder)
+        return container
 
     def _elements(self, nodes: list[ast.expr]) -> list[Any]:
         result: list[Any] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
-                result += list(self.evaluate(node.value))
+                result += self._spread(self.evaluate(node.value))
             else:
                 result.append(self.evaluate(node))
         return result
+
+    def _spread(self, value: Any) -> Any:
+        """Return what ``*value`` or ``**value`` stands for."""
+        if not isinstance(value, (list, tuple, dict, range)):
+            raise exc.StarredArgsNotSupportedOnDevice(value=describe(value))
+        return value
 
     def visit_Dict(self, node: ast.Dict) -> Any:
         result: dict[Any, Any] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                result.update(self.evaluate(value))
+                result.update(self._spread(self.evaluate(value)))
             else:
                 result[self.evaluate(key)] = self.evaluate(value)
-        return result
+        return self._owned(result)
 
     def _native(self, node: ast.expr) -> Any:
         """Let Python evaluate a node over the current values."""
@@ -325,10 +362,21 @@ class Evaluator(ast.NodeVisitor):
             if isinstance(namespace[name], Unknown):
                 return namespace[name]
         code = compile(ast.Expression(node), self.host.source.filename, "eval")
-        return self.call(eval, [code, namespace], {})
+        return self._owned(self.call(_evaluate, [code, namespace], {}))
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = _native
-    visit_GeneratorExp = visit_JoinedStr = visit_Set = _native
+    visit_GeneratorExp = visit_Set = _native
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        for part in node.values:
+            if self.on_device and isinstance(part, ast.FormattedValue):
+                value = self.evaluate(part.value)
+                if isinstance(value, (torch.Tensor, TracedTile, *symbols.SymValue)):
+                    raise exc.UnsupportedPythonType(
+                        type="an f-string of a run-time value",
+                        hint="hl.device_print shows device values",
+                    )
+        return self._native(node)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
         if self.on_device:
@@ -346,7 +394,7 @@ class Evaluator(ast.NodeVisitor):
         for keyword in node.keywords:
             value = self.evaluate(keyword.value)
             if keyword.arg is None:
-                kwargs.update(value)
+                kwargs.update(self._spread(value))
             else:
                 kwargs[keyword.arg] = value
         self.tracer.location = self.host.location(node)
@@ -366,36 +414,36 @@ class Evaluator(ast.NodeVisitor):
             return (unknown or [Unknown("an argument is not known")])[0]
         if is_kernel(function):
             raise exc.NestedKernelCallsNotSupported()
+        if self.on_device:
+            args = self._checked_args(function, args, kwargs)
+        if isinstance(function, Op):
+            check_op_call(function, args, kwargs)
         try:
             return function(*args, **kwargs)
-        except (exc.Base, CompileAgain):
+        except CompileAgain:
             raise
+        except exc.Base as error:
+            raise _with_helper(error)
         except Exception as error:
-            return self.call_failed(function, args, error)
+            return self.call_failed(function, [*args, *kwargs.values()], error)
+
+    def _checked_args(
+        self, function: Any, args: list[Any], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Check a call in device code; tiles as sizes of torch become sizes."""
+        check_call(function)
+        builder = self.tracer.builder
+        owned = {k for k, (_, b) in self._own_containers.items() if b is builder}
+        check_container(function, owned)
+        return tiles_as_sizes(function, args, kwargs)
 
     def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
         """Turn an exception of a called function into a typed error."""
         if self.on_device:
             self.env.unify(raw_extents(args))
-        if "data-dependent" in str(error) or "unbacked" in str(error).lower():
-            raise exc.ShapeSpecializingCall(
-                call=getattr(function, "__name__", "the expression")
-            ) from error
-        if "must match" in str(error) and "size" in str(error):
-            shapes = [type_of(a) for a in args if isinstance(a, torch.Tensor)]
-            if len(shapes) == 2:
-                raise exc.ShapeMismatch(
-                    left=self.shape_text(args[0]), right=self.shape_text(args[1])
-                ) from error
-        raise exc.TorchOpTracingError(error) from error
-
-    def shape_text(self, value: Any) -> str:
-        """Return a tensor's shape with axes named as the user knows them."""
-        from .function_modes import visible_shape
-
-        if not isinstance(value, torch.Tensor):
-            return str(value)
-        return str([str(s) for s in visible_shape(self.tracer, value)]).replace("'", "")
+        typed = typed_error(self.env, function, args, error)
+        typed.__traceback__ = error.__traceback__
+        raise _with_helper(typed) from error
 
 
 def _as_symbool(value: Any) -> Any:
@@ -414,6 +462,18 @@ def raw_extents(values: Any) -> list[int]:
             elif isinstance(value, (list, tuple)):
                 found += raw_extents(value)
         return found
+
+
+def _evaluate(code: types.CodeType, namespace: dict[str, Any]) -> Any:
+    return eval(code, namespace)
+
+
+def _with_helper(error: exc.Base) -> exc.Base:
+    """Add where in a function that the kernel calls an error arose."""
+    place = helper_place(error)
+    if place and place not in error.message:
+        error.message += f"\n{place}"
+    return error
 
 
 def is_kernel(function: Any) -> bool:

@@ -17,6 +17,7 @@ from .ast_extension import assign
 from .ast_extension import expr
 from .ast_extension import facts
 from .ast_extension import statements
+from .combine_functions import CombineFunctions
 from .dead_code import eliminate_dead_code
 from .device_function import DeviceFunction
 from .host_function import read_names
@@ -27,6 +28,7 @@ from .tile_dispatch import tile_strategy
 from .tile_strategy import LoopDim
 from .variable_origin import BlockSizeOrigin
 from .variable_origin import TunableOrigin
+from .wrap_lines import wrap_lines
 
 if TYPE_CHECKING:
     from ..runtime.config import Config
@@ -50,16 +52,21 @@ class ModuleBuilder:
     kernels: list[ast.stmt] = field(default_factory=list)
     launches: dict[int, list[ast.stmt]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.helpers = CombineFunctions(
+            self.env, self.config, self.host.name, self.ir
+        )
+
     def build(self) -> str:
         """Return the text of the module."""
         graphs = self.ir.graphs_for(self._rolled())
         for index, root_id in enumerate(self.ir.root_ids):
             self._emit_launch(index, graphs[root_id], graphs)
         wrapper = _HostWriter(self).wrapper()
-        body = [*self.kernels, wrapper]
+        body = [*self.helpers.definitions(), *self.kernels, wrapper]
         module = ast.Module(body=[*self._imports(body), *body], type_ignores=[])
         text = ast.unparse(ast.fix_missing_locations(module))
-        return "from __future__ import annotations\n\n" + _spaced(text)
+        return "from __future__ import annotations\n\n" + wrap_lines(_spaced(text))
 
     def _rolled(self) -> list[int]:
         specs = self.env.config_spec.reduction_loops
@@ -82,6 +89,7 @@ class ModuleBuilder:
         name = f"_helion_{self.host.name}{suffix}"
         values = block_values(self.env, self.config)
         fn = DeviceFunction(self.env, self.config, name, graphs, values)
+        fn.helpers = self.helpers
         grid = self._emit_body(fn, root)
         body = eliminate_dead_code([*fn.preamble, *fn.body])
         if not body:

@@ -24,6 +24,7 @@ from .aten_decompositions import OWN_DECOMPOSITIONS
 from .aten_decompositions import in_place_source
 from .device_ir import _get_symnode
 from .device_ir import _host_tensor
+from .device_ir import HelperFunctionGraphInfo
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
@@ -156,6 +157,47 @@ class GraphTracer(TorchDispatchMode):
         with self.paused():
             result = op.fake(*values)
         return self.emit(op, values, result)
+
+    def combine_graph(
+        self, function: object, combine: Callable[..., Any], dtypes: tuple[Any, ...]
+    ) -> int:
+        """Record a combine function of scalars as a graph; return the graph's id.
+
+        ``combine`` takes and returns tuples; one graph serves all calls of a
+        ``function`` on the same dtypes.
+        """
+        for info in self.ir.graphs:
+            if isinstance(info, HelperFunctionGraphInfo):
+                if info.function is function and info.dtypes == dtypes:
+                    return info.graph_id
+        sides = [], []
+        with self.recording() as builder, torch._C._EnableTorchFunction():
+            for side, values in zip(("left", "right"), sides, strict=True):
+                for index, dtype in enumerate(dtypes):
+                    values.append(self.new_value([], dtype))
+                    node = builder.placeholder(f"{side}_{index}", values[-1])
+                    builder.bind(values[-1], node)
+            results = combine(*map(tuple, sides))
+            self._check_combined(builder, results, dtypes)
+            builder.graph.output([self.node_of(value) for value in results])
+        return self.ir.add(
+            HelperFunctionGraphInfo(-1, builder.graph, function, dtypes)
+        )
+
+    def _check_combined(
+        self, builder: GraphBuilder, results: Sequence[Any], dtypes: tuple[Any, ...]
+    ) -> None:
+        outer = (_host_tensor, _get_symnode)
+        if builder.captured or any(n.target in outer for n in builder.graph.nodes):
+            raise exc.TypeInferenceError(
+                "the combine function reads more than its arguments",
+                hint="it may use its arguments and constants only",
+            )
+        if len(results) != len(dtypes) or any(r.dim() for r in results):
+            raise exc.TypeInferenceError(
+                f"the combine function must return one scalar for each of "
+                f"{len(dtypes)} tensor(s)"
+            )
 
     # -- nodes -------------------------------------------------------------------
 

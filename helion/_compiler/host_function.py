@@ -107,9 +107,15 @@ def _check_decorators(host: HostFunction) -> None:
 
 
 def _check_names(host: HostFunction) -> None:
-    for name in [*host.params, *sorted(host.local_names)]:
-        if name in RESERVED_NAMES:
-            raise exc.NamingConflict(name=name).with_location(host.location(host.tree))
+    for node in ast.walk(host.tree):
+        name = node.arg if isinstance(node, ast.arg) else getattr(node, "id", None)
+        is_bound = isinstance(node, ast.arg) or isinstance(
+            getattr(node, "ctx", None), ast.Store
+        )
+        if is_bound and name in RESERVED_NAMES:
+            raise exc.NamingConflict(name=name).with_location(host.location(node))
+    for name in sorted(host.local_names & RESERVED_NAMES):
+        raise exc.NamingConflict(name=name).with_location(host.location(host.tree))
 
 
 class _AssignedNames(ast.NodeVisitor):

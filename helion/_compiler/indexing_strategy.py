@@ -79,10 +79,27 @@ def register_indexing(
     return register
 
 
-def align(value: ast.expr, shape: list[int], rank: int, launch: Any) -> ast.expr:
-    """Give a value the leading dims of size 1 that it lacks for ``rank`` dims."""
-    own = launch.rank(shape)
-    if own in (0, rank):
+def align(
+    value: ast.expr, shape: list[int], target: list[int], launch: Any
+) -> ast.expr:
+    """Give a value the rank of ``target``, which its shape broadcasts to."""
+    own, rank = launch.rank(shape), launch.rank(target)
+    if own == 0:
+        return value
+    lead = len(target) - len(shape)
+    extra = [
+        i
+        for i, extent in enumerate(shape)
+        if extent == 1 and launch.is_single(target[lead + i])
+    ]
+    if extra:
+        # A size-1 dim meets one that Triton does not see.
+        shape = [extent for i, extent in enumerate(shape) if i not in extra]
+        if launch.rank(shape) == 0:
+            return expr("tl.sum({v}, 0)", v=expr("tl.reshape({v}, [1])", v=value))
+        value = expr("tl.reshape({v}, {s})", v=value, s=launch.shape_expr(shape))
+        own = launch.rank(shape)
+    if own == rank:
         return value
     items = ["None"] * (rank - own) + [":"] * own
     return expr(f"{{v}}[{', '.join(items)}]", v=value)
@@ -107,22 +124,26 @@ class PointerIndexing(IndexingStrategy):
     def mask(self, access: Access) -> ast.expr | None:
         """Return which lanes exist, None if all do."""
         launch = access.state.launch
+        name = _name("mask", access)
         mask = launch.mask_expr(access.shape)
+        terms = [] if mask is None else [launch.share(mask, name)]
         if access.extra_mask is not None:
-            rank = launch.rank(access.shape)
-            extra = align(access.extra_mask, access.extra_shape or [], rank, launch)
-            mask = conjunction([m for m in (mask, extra) if m is not None])
-        return None if mask is None else launch.share(mask, _name("mask", access))
+            extra = align(access.extra_mask, access.extra_shape or [], access.shape, launch)
+            terms.append(extra)
+        mask = conjunction(terms)
+        return None if mask is None else launch.share(mask, name)
 
     def pointer(self, access: Access) -> ast.expr:
         """Return base plus offsets."""
         launch = access.state.launch
         origin = launch.env.host_origin(access.tensor)
         base = launch.tensor_arg(access.host, origin)
-        terms = _Offsets(access, origin).terms()
-        if not terms and access.shape:
+        offsets = _Offsets(access, origin)
+        terms = offsets.terms()
+        if offsets.rank and not offsets.is_spread:
+            # Nothing but scalars so far: every lane of the block reads one element.
             shape = launch.shape_expr(access.shape)
-            terms = [expr("tl.zeros({shape}, tl.int32)", shape=shape)]
+            terms.append(expr("tl.zeros({shape}, tl.int32)", shape=shape))
         if not terms:
             return expr(base)
         total = terms[0]
@@ -147,14 +168,25 @@ class _Offsets:
         self.origin = origin
         self.rank = self.launch.rank(access.shape)
         self.places = self._places()
-        self.done_flat: set[tuple[int, ...]] = set()
+        self.is_spread = False
 
-    def _places(self) -> list[int]:
-        """Return the Triton dim of each dim of the selection."""
-        places: list[int] = []
-        for place, group in enumerate(self.launch.merged_dims(self.access.shape)):
-            places += [place] * len(group)
+    def _places(self) -> list[int | None]:
+        """Return the Triton dim of each dim of the selection, None if it has none."""
+        shape = self.access.shape
+        places: list[int | None] = [None] * len(shape)
+        seen = (i for i, extent in enumerate(shape) if not self.launch.is_single(extent))
+        for place, group in enumerate(self.launch.merged_dims(shape)):
+            for _ in group:
+                places[next(seen)] = place
         return places
+
+    def _spread(self, value: ast.expr, out: int) -> ast.expr:
+        """Give a 1-D index its place among the dims of the selection."""
+        place = self.places[out]
+        if place is None:
+            return value
+        self.is_spread = True
+        return expand(value, place, self.rank)
 
     def terms(self) -> list[ast.expr]:
         """Return the terms to add to the base pointer."""
@@ -188,7 +220,10 @@ class _Offsets:
         """Place the dims of an index tensor so that they end before dim ``end``."""
         items = ["None"] * self.rank
         for position in range(end - fake.dim(), end):
-            items[self.places[position]] = ":"
+            place = self.places[position]
+            if place is not None:
+                items[place] = ":"
+                self.is_spread = True
         if all(i == ":" for i in items):
             return self._wide(value)
         return expr(f"{{v}}[{', '.join(items)}]", v=self._wide(value))
@@ -200,11 +235,11 @@ class _Offsets:
         if kind == "scalar":
             return self._scalar(element[1])
         if kind == "tensor":
-            return expand(self._wide(element[1]), self.places[out], self.rank)
+            return self._spread(self._wide(element[1]), out)
         extent = self.access.shape[out]
         if kind == "tile":
             axis = self.launch.axis_of(extent)
-            return expand(self._tile_index(axis, dim), self.places[out], self.rank)
+            return self._spread(self._tile_index(axis, dim), out)
         if extent == 1 and kind == "full":
             return None
         axis = self.launch.axis_of(extent)
@@ -215,7 +250,7 @@ class _Offsets:
             if symbols.static_int(start) != 0:
                 start = self.launch.size_expr(start)
                 index = expr("({s} + {i})", s=start, i=index)
-        return expand(index, self.places[out], self.rank)
+        return self._spread(index, out)
 
     def _tile_index(self, axis: Any, dim: int) -> ast.expr:
         """Return the tile's index; one linear index where flattened dims collapse."""

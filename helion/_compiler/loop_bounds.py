@@ -9,6 +9,7 @@ import torch
 
 from .. import exc
 from . import symbols
+from .error_text import describe
 from .traced_tile import TracedTile
 
 
@@ -28,7 +29,9 @@ class LoopBounds:
         size_name = "block_size" if kind == "tile" else "step"
         unknown = set(kwargs) - {size_name}
         if unknown or not 1 <= len(args) <= 3:
-            raise exc.IncorrectTileUsage(f"hl.{kind} takes bounds and {size_name}")
+            raise exc.IncorrectTileUsage(
+                f"hl.{kind} takes an end, or begin and end, and {size_name}="
+            )
         size = args[2] if len(args) == 3 else kwargs.get(size_name)
         begin, end = (0, args[0]) if len(args) == 1 or args[1] is None else args[:2]
         is_list = isinstance(end, (list, tuple))
@@ -36,8 +39,11 @@ class LoopBounds:
             result = cls(kind, [begin], [end], [size], False)
         else:
             result = cls(kind, *_per_axis(kind, begin, end, size), True)
-        for low, high in zip(result.begins, result.ends, strict=True):
-            _check_range(kind, low, high)
+        if not result.ends:
+            raise exc.IncorrectTileUsage(f"hl.{kind}: the list of ends is empty")
+        for axis, low in enumerate(result.begins):
+            _check_size(kind, result.sizes[axis])
+            _check_range(kind, low, result.ends[axis])
         return result
 
     def numel(self, axis: int) -> int | torch.SymInt | None:
@@ -61,6 +67,29 @@ def _per_axis(kind: str, begin: Any, end: Any, size: Any) -> tuple[Any, Any, Any
     return list(begins), ends, list(sizes)
 
 
+def _check_size(kind: str, size: Any) -> None:
+    """Check a block size or step."""
+    if size is None:
+        return
+    name = "block_size" if kind == "tile" else "step"
+    if isinstance(size, bool) or not isinstance(size, (int, torch.SymInt)):
+        raise exc.IncorrectTileUsage(
+            f"hl.{kind}: {name} must be an int, not {describe(size)}"
+        )
+    known = symbols.static_int(size)
+    if known is None:
+        return
+    if known < 1:
+        raise exc.IncorrectTileUsage(
+            f"hl.{kind}: {name} is {known}, but must be positive"
+        )
+    if kind == "tile" and known & (known - 1):
+        raise exc.InvalidConfig(
+            f"hl.tile: block_size is {known}, but must be a power of two",
+            hint=f"use {1 << known.bit_length()}: a last, partial tile is masked",
+        )
+
+
 def _check_range(kind: str, begin: Any, end: Any) -> None:
     for bound in (begin, end):
         if isinstance(bound, TracedTile):
@@ -72,8 +101,15 @@ def _check_range(kind: str, begin: Any, end: Any) -> None:
             )
         if not isinstance(bound, (int, torch.SymInt, torch.Tensor)):
             raise exc.IncorrectTileUsage(
-                f"hl.{kind}: a bound is a {type(bound).__name__}; bounds are ints or "
+                f"hl.{kind}: a bound is {describe(bound)}; bounds are ints or "
                 "0-d integer tensors"
+            )
+        if isinstance(bound, torch.Tensor) and (
+            bound.dtype.is_floating_point or bound.dtype == torch.bool
+        ):
+            raise exc.IncorrectTileUsage(
+                f"hl.{kind}: a bound is {describe(bound)}; convert it with "
+                ".to(torch.int32)"
             )
     low, high = symbols.static_int(begin), symbols.static_int(end)
     if low is not None and high is not None and low > high:

@@ -79,22 +79,20 @@ class ProgramIds:
         first, second = self.axes[:2]
         plane = linear
         if len(self.axes) > 2:
-            size = expr("{a} * {b}", a=self.count(first), b=self.count(second))
-            size_name = ast.unparse(self.fn.share(size, "plane_size"))
-            plane = ast.unparse(
-                self.fn.lift(expr(f"{linear} % {size_name}"), "pid_plane")
-            )
-            self._split(self.axes[2:], expr(f"{linear} // {size_name}"))
-        names = {n: self.fn.new_var(n) for n in ("group_span", "group_id", "group_first")}
-        size_var = self.fn.new_var("group_size")
+            area = expr("{a} * {b}", a=self.count(first), b=self.count(second))
+            area_name = ast.unparse(self.fn.share(area, "plane_size"))
+            inner = self.fn.lift(expr(f"{linear} % {area_name}"), "pid_plane")
+            plane = ast.unparse(inner)
+            self._split(self.axes[2:], expr(f"{linear} // {area_name}"))
+        hints = ("group_span", "group_first", "group_size", "group_pid")
+        span, start, size, pid = map(self.fn.new_var, hints)
         code = statements(
-            f"{names['group_span']} = {self.group} * {{nn}}\n"
-            f"{names['group_id']} = {plane} // {names['group_span']}\n"
-            f"{names['group_first']} = {names['group_id']} * {self.group}\n"
-            f"{size_var} = tl.minimum({{nm}} - {names['group_first']}, {self.group})\n"
-            f"{first.pid} = {names['group_first']}"
-            f" + {plane} % {names['group_span']} % {size_var}\n"
-            f"{second.pid} = {plane} % {names['group_span']} // {size_var}",
+            f"{span} = {self.group} * {{nn}}\n"
+            f"{start} = {plane} // {span} * {self.group}\n"
+            f"{size} = tl.minimum({{nm}} - {start}, {self.group})\n"
+            f"{pid} = {plane} % {span}\n"
+            f"{first.pid} = {start} + {pid} % {size}\n"
+            f"{second.pid} = {pid} // {size}",
             nn=self.count(second),
             nm=self.count(first),
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import math
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Callable
+
+import sympy
 
 from . import symbols
 from .ast_extension import assign
@@ -138,6 +141,9 @@ class NDTileStrategy(TileStrategy):
         if info.kind == "grid":
             fn.axes[block] = Axis(block, size, offset, offset, None, begin, end)
             return
+        if fn.block_values[block] == 1:
+            fn.axes[block] = Axis(block, size, offset, offset, None, begin, end)
+            return
         index = fn.new_var(f"indices_{block}")
         dtype = fn.env.backend.dtype_text(fn.env.index_dtype)
         fn.emit(assign(index, expr(f"({offset} + tl.arange(0, {size})).to({dtype})")))
@@ -196,13 +202,15 @@ class FlattenedTileStrategy(NDTileStrategy):
 
     def grid_axes(self) -> list[GridAxis]:
         size = self._declare_size()
-        host = " * ".join(
-            f"({self.fn.host_text(symbols.sym_expr(dim.end))})" for dim in self.dims
-        )
+        numel = sympy.Mul(*(symbols.sym_expr(dim.end) for dim in self.dims))
+        host = self.fn.host_text(numel)
         device = expr(f"tl.cdiv({{n}}, {size})", n=self._total())
         return [GridAxis(self._pid("flat"), f"triton.cdiv({host}, {size})", device)]
 
     def _total(self) -> ast.expr:
+        known = [symbols.static_int(dim.end) for dim in self.dims]
+        if None not in known:
+            return literal(math.prod(n for n in known if n is not None))
         total = self.fn.size_expr(self.dims[0].end)
         for dim in self.dims[1:]:
             total = expr("{a} * {b}", a=total, b=self.fn.size_expr(dim.end))

@@ -183,5 +183,14 @@ def merge_named(name: str, left: Any, right: Any) -> Any:
         ) from None
     except exc.CantCombineTypesInControlFlow:
         raise exc.CantCombineTypesInControlFlow(
-            name=name, left=str(type_of(left)), right=str(type_of(right))
+            name=name, left=_words(left), right=_words(right)
         ) from None
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {TensorType(value)}"
+    if isinstance(value, symbols.SymValue):
+        return f"the run-time value {value.node.expr}"
+    known = isinstance(value, _LITERALS)
+    return repr(value) if known else f"a {type(value).__name__}"

@@ -8,6 +8,7 @@ which is an error only where device code reads it.
 from __future__ import annotations
 
 import ast
+import builtins
 import types
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 
 from .. import exc
+from ..language.debug_ops import breakpoint as hl_breakpoint
+from ..language.debug_ops import device_print
 from . import symbols
 from .ast_extension import LoopType
 from .ast_extension import facts
@@ -126,8 +129,10 @@ class HostWalker(DeviceWalker):
     def assign(self, target: ast.expr, value: Any) -> None:
         if not self.on_device and isinstance(target, (ast.Attribute, ast.Subscript)):
             base = self.evaluate(target.value)
-            if isinstance(target, ast.Subscript) and isinstance(base, (list, dict)):
-                self.call(type(base).__setitem__, [base, self.evaluate(target.slice), value], {})
+            if isinstance(target, ast.Subscript):
+                index = self.evaluate_index(target.slice)
+                if isinstance(base, (list, dict)):
+                    self.call(type(base).__setitem__, [base, index, value], {})
             return
         if not self.on_device and isinstance(target, (ast.Tuple, ast.List)):
             if any(isinstance(e, ast.Starred) for e in target.elts):
@@ -265,6 +270,7 @@ class HostWalker(DeviceWalker):
         """Trace a top-level tile loop: one root graph."""
         if node.orelse:
             raise exc.DeviceLoopElseBlock(loop="a tile loop")
+        self._check_launch(node, bounds)
         facts(node).loop_type = LoopType.GRID
         blocks = self.loop_blocks(node, bounds)
         self.tracer.location = self.host.location(node)
@@ -285,6 +291,16 @@ class HostWalker(DeviceWalker):
         names = assigned_names([*node.body, ast.Assign([node.target], ast.Constant(0))])
         for name in names:
             self.host_scope[name] = DeviceOnly(name)
+
+    def _check_launch(self, node: ast.For, bounds: Any) -> None:
+        pairs = zip(bounds.begins, bounds.ends, strict=True)
+        if any(isinstance(b, torch.Tensor) for pair in pairs for b in pair):
+            error = exc.BackendUnsupported(
+                backend=self.env.backend.name,
+                detail="a range of an outermost loop that is read from a tensor",
+                hint="read it on the host first: hl.tile(bound.item())",
+            )
+            raise error.with_location(self.host.location(node.iter))
 
     # -- host calls ----------------------------------------------------------------
 
@@ -346,7 +362,13 @@ def _device_max(*values: Any) -> Any:
 
 def _fold(values: tuple[Any, ...], of_tensors: Any, of_symbols: Any) -> Any:
     if len(values) == 1:
+        if isinstance(values[0], torch.Tensor):
+            raise exc.TypeInferenceError(
+                "min or max of one tensor", hint="use torch.amin or torch.amax"
+            )
         values = tuple(values[0])
+    if not values:
+        raise exc.TypeInferenceError("min or max of nothing")
     result = values[0]
     for value in values[1:]:
         if isinstance(result, torch.Tensor) or isinstance(value, torch.Tensor):
@@ -361,5 +383,23 @@ def _fold(values: tuple[Any, ...], of_tensors: Any, of_symbols: Any) -> Any:
     return result
 
 
-_DEVICE_BUILTINS: dict[Any, Any] = {min: _device_min, max: _device_max}
+def _device_zip(*values: Any, strict: bool = False) -> Any:
+    lists = [list(v) for v in values if not isinstance(v, torch.Tensor)]
+    if len(lists) < len(values):
+        raise exc.InvalidDeviceForLoop(type="a tensor in zip()")
+    if len({len(v) for v in lists}) > 1:
+        lengths = ", ".join(str(len(v)) for v in lists)
+        raise exc.TypeInferenceError(
+            f"zip of different lengths: {lengths}", hint="slice the longer one"
+        )
+    return list(zip(*lists, strict=True))
+
+
+_DEVICE_BUILTINS: dict[Any, Any] = {
+    min: _device_min,
+    max: _device_max,
+    zip: _device_zip,
+    print: device_print,
+    builtins.breakpoint: hl_breakpoint,
+}
 __all__ = ["propagate_types", "type_of"]

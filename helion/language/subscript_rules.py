@@ -48,8 +48,8 @@ class SubscriptBuilder:
         return self.elements, self.shape
 
     def _add(self, item: Any) -> None:
-        if isinstance(item, (list, tuple)) and len(item) == 1 and _block(item[0]):
-            item = item[0]
+        if isinstance(item, (list, tuple)) and len(item) == 1:
+            item = item[0] if _block(item[0]) is not None else item
         if item is None:
             self.elements.append(("new",))
             self.shape.append(1)
@@ -66,7 +66,9 @@ class SubscriptBuilder:
             self.elements.append(("scalar", item))
         elif isinstance(item, torch.Tensor):
             self._tensor(item)
-        elif isinstance(item, (list, tuple)) and any(_block(i) for i in item):
+        elif isinstance(item, (list, tuple)) and any(
+            _block(i) is not None for i in item
+        ):
             raise exc.OverpackedTile(container=repr(item))
         else:
             raise exc.InvalidIndexingType(index=repr(item))

@@ -85,9 +85,8 @@ def operand_of(state: CodegenState, arg: Any) -> Any:
         value = arg.meta["val"]
         node_expr = state.values[arg]
         if isinstance(value, torch.Tensor):
-            rank = state.launch.rank(state.value.shape)
-            shape = list(value.shape)
-            aligned = align(node_expr, shape, rank, state.launch)
+            shape, target = list(value.shape), list(state.value.shape)
+            aligned = align(node_expr, shape, target, state.launch)
             is_scalar = value.dim() == 0 and state.value.dim() > 0
             return Operand(text_of(aligned), value.dtype, is_scalar)
         kinds = {torch.SymInt: torch.int64, torch.SymFloat: torch.float32}
@@ -111,6 +110,8 @@ def _kwarg(state: CodegenState, arg: Any) -> Any:
 def spread(state: CodegenState, value: ast.expr) -> ast.expr:
     """Broadcast a value to the node's shape where no operand has that shape."""
     shape = list(state.value.shape)
+    if not state.launch.rank(shape):
+        return value
     operands = [n.meta["val"] for n in state.node.all_input_nodes]
     tensors = [v for v in operands if isinstance(v, torch.Tensor)]
     if not shape or any(list(v.shape) == shape for v in tensors):
@@ -144,10 +145,10 @@ def fallback_rule(node: fx.Node) -> AtenRule | None:
         return None
 
     def codegen(state: CodegenState) -> Any:
-        rank = state.launch.rank(state.value.shape)
+        target = list(state.value.shape)
         texts = [
             text_of(
-                align(state.values[n], list(n.meta["val"].shape), rank, state.launch)
+                align(state.values[n], list(n.meta["val"].shape), target, state.launch)
             )
             for n in inputs
         ]
@@ -185,13 +186,14 @@ def alias(state: CodegenState) -> ast.expr:
 def view(state: CodegenState) -> ast.expr:
     shape = list(state.value.shape)
     source = list(state.fake_arg(0).shape)
-    if shape == source:
+    launch = state.launch
+    if launch.merged_dims(shape) == launch.merged_dims(source):
         return state.expr_arg(0)
-    if not shape:
+    if not launch.rank(shape):
         # A tile of one element becomes a scalar by folding it.
         flat = expr("tl.reshape({v}, [1])", v=state.expr_arg(0))
         return expr("tl.sum({v}, 0)", v=flat)
-    if not source:
+    if not launch.rank(source):
         return expr(
             "tl.broadcast_to({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape)
         )
@@ -201,10 +203,13 @@ def view(state: CodegenState) -> ast.expr:
 @rule(aten.unsqueeze.default, masked_value=_operand_passes)
 def unsqueeze(state: CodegenState) -> ast.expr:
     rank = state.value.dim()
-    if rank == 1:
+    shape = list(state.value.shape)
+    if not state.launch.rank(state.fake_arg(0).shape):
         return expr("tl.broadcast_to({v}, [1])", v=state.expr_arg(0))
     dim = state.node.args[1] % rank  # type: ignore[operator]
-    items = ["None" if i == dim else ":" for i in range(rank)]
+    place = state.launch.rank(shape[:dim])
+    kept = state.launch.rank(shape)
+    items = ["None" if i == place else ":" for i in range(kept)]
     return expr(f"{{v}}[{', '.join(items)}]", v=state.expr_arg(0))
 
 
@@ -224,6 +229,9 @@ def permute(state: CodegenState) -> ast.expr:
     elif state.node.target is aten.transpose.int:
         a, b = (d % rank for d in state.node.args[1:3])  # type: ignore[operator]
         order[a], order[b] = order[b], order[a]
+    source = list(state.fake_arg(0).shape)
+    kept = [d for d in range(rank) if not state.launch.is_single(source[d])]
+    order = [kept.index(d) for d in order if d in kept]
     if order == sorted(order):
         return state.expr_arg(0)
     return expr(f"tl.permute({{v}}, {order})", v=state.expr_arg(0))
@@ -235,7 +243,9 @@ def expand(state: CodegenState) -> ast.expr:
     value = state.expr_arg(0)
     if shape == source:
         return value
-    value = align(value, source, state.launch.rank(shape), state.launch)
+    if not state.launch.rank(shape):
+        return align(value, source, shape, state.launch)
+    value = align(value, source, shape, state.launch)
     return expr("tl.broadcast_to({v}, {s})", v=value, s=state.shape_expr(shape))
 
 
@@ -264,11 +274,11 @@ def filled(state: CodegenState, value: Any) -> ast.expr:
             scalar = expr(f"tl.cast({{v}}, {triton_dtype(dtype)})", v=scalar)
         else:
             scalar = expr(f"tl.cast({{v}}, {triton_dtype(dtype)})", v=scalar)
-        if not shape:
+        if not state.launch.rank(shape):
             return scalar
         return expr("tl.broadcast_to({v}, {s})", v=scalar, s=state.shape_expr(shape))
     number = literal(value, dtype)
-    if not shape:
+    if not state.launch.rank(shape):
         return expr(number)
     if not number.startswith("tl.full([],"):
         return expr(f"tl.broadcast_to({number}, {{s}})", s=state.shape_expr(shape))
@@ -326,6 +336,8 @@ def arange(state: CodegenState) -> ast.expr:
         step = args[2]
     axis = state.launch.axis_of(state.value.shape[0])
     index = expr("tl.arange(0, 1)") if axis is None else expr(local_index(axis))
+    if state.launch.is_single(state.value.shape[0]):
+        index = expr("tl.full([], 0, tl.int32)")
     dtype = triton_dtype(state.value.dtype)
     return expr(f"({{i}}.to({dtype}) * {step} + {start})", i=index)
 

@@ -19,11 +19,15 @@ from .printer import print_host
 from .products import product
 from .reductions import REDUCTIONS
 from .reductions import TritonReduction
+from .stacking import STACKING
 
 
 def aten_rule(target: Any) -> AtenRule | None:
     """Return our rule of an ATen operator, None if Inductor must help."""
-    return SIMPLE.get(target) or REDUCTIONS.get(target) or pointwise_rule(target)
+    for table in (SIMPLE, REDUCTIONS, STACKING):
+        if target in table:
+            return table[target]
+    return pointwise_rule(target)
 
 
 TRITON = Backend(

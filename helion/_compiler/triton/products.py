@@ -78,10 +78,10 @@ def _dot(
 ) -> ast.expr:
     a, b = fakes
     sizes = [*a.shape[-2:], b.shape[-1]]
-    if any(s == 1 for s in sizes):
-        return _outer_sum(values, acc, accumulator)
+    if any(s == 1 or state.launch.is_single(s) for s in sizes):
+        return _outer_sum(state, values, fakes, acc, accumulator)
     lhs, rhs = values
-    is_single = a.dim() == 3 and _is_single_batch(state, a)
+    is_single = a.dim() == 3 and a.shape[0] == 1
     if is_single:
         lhs, rhs = (_drop_batch(state, v, f) for v, f in zip(values, fakes, strict=True))
         if acc is not None:
@@ -104,26 +104,43 @@ def _precision(state: CodegenState, dtype: torch.dtype) -> str:
     return f", input_precision={names.get(chosen, chosen)!r}"
 
 
-def _is_single_batch(state: CodegenState, a: torch.Tensor) -> bool:
-    if a.shape[0] == 1:
-        return True
-    info = state.env.block_of(a.shape[0])
-    if info is None or info.is_reduction:
-        return False
-    return state.launch.block_values[info.block_id] == 1
-
-
 def _drop_batch(state: CodegenState, value: ast.expr, fake: torch.Tensor) -> ast.expr:
     shape = state.shape_expr(fake.shape[1:])
     return state.lift(expr("tl.reshape({v}, {s})", v=value, s=shape), "matrix")
 
 
 def _outer_sum(
-    values: tuple[ast.expr, ast.expr], acc: ast.expr | None, accumulator: torch.dtype
+    state: CodegenState,
+    values: tuple[ast.expr, ast.expr],
+    fakes: tuple[torch.Tensor, torch.Tensor],
+    acc: ast.expr | None,
+    accumulator: torch.dtype,
 ) -> ast.expr:
     """A product with an extent of 1, which ``tl.dot`` does not take."""
     dtype = triton_dtype(accumulator)
-    a, b = values
-    spread = f"{{a}}.to({dtype})[..., :, :, None] * {{b}}.to({dtype})[..., None, :, :]"
-    result = expr(f"tl.sum({spread}, -2)", a=a, b=b)
+    left, right = (
+        _whole(state, v, f) for v, f in zip(values, fakes, strict=True)
+    )
+    batch = ":, " * (fakes[0].dim() - 2)
+    text = f"{{a}}.to({dtype})[{batch}:, :, None] * {{b}}.to({dtype})[{batch}None, :, :]"
+    total = state.lift(expr(f"tl.sum({text}, {fakes[0].dim() - 1})", a=left, b=right))
+    shape = state.value.shape
+    if not state.launch.rank(shape):
+        result = expr("tl.sum({v}, 0)", v=expr("tl.reshape({v}, [1])", v=total))
+    elif state.launch.rank(shape) < state.value.dim():
+        result = expr("tl.reshape({v}, {s})", v=total, s=state.shape_expr(shape))
+    else:
+        result = total
     return result if acc is None else expr("({acc} + {r})", acc=acc, r=result)
+
+
+def _whole(state: CodegenState, value: ast.expr, fake: torch.Tensor) -> ast.expr:
+    """Return a value with every dim, also those that Triton does not see."""
+    launch = state.launch
+    if launch.rank(fake.shape) == fake.dim():
+        return value
+    sizes = [
+        "1" if launch.is_single(e) else launch.dim_text([e]) for e in fake.shape
+    ]
+    function = "reshape" if launch.rank(fake.shape) else "broadcast_to"
+    return expr(f"tl.{function}({{v}}, [{', '.join(sizes)}])", v=value)

@@ -51,10 +51,12 @@ class TritonReduction:
         value = state.expr_arg(0)
         fake = state.fake_arg(0)
         dim = self._dim(state, op, fake)
+        if state.launch.is_single(fake.shape[op.dim]):
+            return [value, expr("tl.full([], 0, tl.int32)")][: 1 + op.has_index]
         if fake.shape[op.dim] == 1 and not op.has_index:
             shape = list(fake.shape)
             del shape[op.dim]
-            if shape:
+            if state.launch.rank(shape):
                 return [expr("tl.reshape({v}, {s})", v=value, s=state.shape_expr(shape))]
         if not op.has_index:
             return [expr(_FOLDS[op.kind], v=value, dim=dim)]
@@ -117,7 +119,11 @@ class TritonReduction:
     ) -> ast.expr:
         """Return the result in the node's dtype."""
         if op.has_index:
-            return expr("{i}.to(tl.int64)", i=parts[1])
+            index = expr("{i}.to(tl.int64)", i=parts[1])
+            shape = state.value.shape
+            if state.launch.rank(shape) and isinstance(parts[1], ast.Call):
+                index = expr("tl.broadcast_to({i}, {s})", i=index, s=state.shape_expr(shape))
+            return index
         source, target = state.fake_arg(0).dtype, state.value.dtype
         if source == target:
             return parts[0]

@@ -1,0 +1,54 @@
+"""Stacking tensors along a new dim, by pairwise joins."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
+
+from ..ast_extension import expr
+from ..backend import AtenRule
+from ..codegen_text import padded_extent
+
+if TYPE_CHECKING:
+    from ..codegen_state import CodegenState
+
+
+def stack(state: CodegenState) -> ast.expr:
+    """Stack along a last dim, which is padded to a power of two, and move it."""
+    parts: list[ast.expr] = state.arg(0)
+    rank = state.value.dim()
+    dim = (state.node.args[1] if len(state.node.args) > 1 else 0) % rank
+    shape = list(state.value.shape)
+    info = state.env.block_of(shape[dim])
+    if info is None:
+        return expr("tl.reshape({v}, {s})", v=parts[0], s=state.shape_expr(shape))
+    count = padded_extent(len(parts), info.min_size)
+    parts = parts + parts[-1:] * (count - len(parts))
+    part_shape = shape[:dim] + shape[dim + 1 :]
+    value = _joined(state, parts, part_shape)
+    order = [*range(dim), rank - 1, *range(dim, rank - 1)]
+    if order == sorted(order):
+        return value
+    return expr(f"tl.permute({{v}}, {order})", v=value)
+
+
+def _joined(state: CodegenState, parts: list[ast.expr], shape: list[int]) -> ast.expr:
+    """Join the even parts with the odd ones, each joined before."""
+    if len(parts) == 1:
+        return parts[0]
+    even, odd = (_joined(state, parts[i::2], shape) for i in (0, 1))
+    pair = state.lift(expr("tl.join({a}, {b})", a=even, b=odd), "joined")
+    if len(parts) == 2:
+        return pair
+    sizes = state.shape_expr(shape)
+    assert isinstance(sizes, ast.List)
+    size = ast.List(elts=[*sizes.elts, expr(str(len(parts)))], ctx=ast.Load())
+    return state.lift(expr("tl.reshape({v}, {s})", v=pair, s=size), "joined")
+
+
+STACKING: dict[Any, AtenRule] = {
+    torch.ops.aten.stack.default: AtenRule(stack, None, "simple"),
+}

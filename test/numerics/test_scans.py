@@ -1,0 +1,161 @@
+"""Scans: own combine functions, running sums and products, both directions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import helion
+from test import scan_kernels as kernels
+from test.harness import check, randn, run
+
+CONFIGS = (None, helion.Config(block_sizes=[4]))
+TOLERANCE = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (2e-2, 1e-1)}
+
+
+def from_back(scan, x: torch.Tensor, dim: int, reverse: bool) -> torch.Tensor:
+    """Apply a torch scan in one of the directions."""
+    return scan(x.flip(dim), dim).flip(dim) if reverse else scan(x, dim)
+
+
+def clipped(x: torch.Tensor, dim: int) -> torch.Tensor:
+    return x.cumsum(dim).clamp(max=4)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [1, 32, 37])
+def test_own_function(way: str, length: int, reverse: bool) -> None:
+    check(
+        kernels.scan_rows,
+        randn(5, length).abs(),
+        kernels.clipped_sum,
+        reverse,
+        way=way,
+        reference=lambda x, *_: from_back(clipped, x + 1, 1, reverse),
+        configs=CONFIGS,
+        tolerance=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_known_function(way: str, reverse: bool) -> None:
+    check(
+        kernels.scan_rows,
+        randn(5, 37),
+        torch.add,
+        reverse,
+        way=way,
+        reference=lambda x, *_: from_back(torch.cumsum, x + 1, 1, reverse),
+        configs=CONFIGS,
+        tolerance=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [16, 37])
+def test_pairs_keep_their_order(way: str, length: int, reverse: bool) -> None:
+    def reference(a: torch.Tensor, b: torch.Tensor, _: bool) -> torch.Tensor:
+        out, y = torch.empty_like(a), 0.0
+        for i in range(length):
+            i = length - 1 - i if reverse else i
+            out[:, i] = y = a[:, i] * y + b[:, i] + 1
+        return out
+
+    check(
+        kernels.recurrence,
+        randn(5, length) / 2,
+        randn(5, length),
+        reverse,
+        way=way,
+        reference=reference,
+        configs=CONFIGS,
+        tolerance=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_cumsum_and_cumprod(way: str, dim: int, reverse: bool) -> None:
+    def reference(x: torch.Tensor, *_: object) -> tuple[torch.Tensor, ...]:
+        scans = torch.cumsum, torch.cumprod
+        axis = dim + 1 if dim >= 0 else dim
+        return tuple(from_back(scan, x, axis, reverse) for scan in scans)
+
+    check(
+        kernels.cumulate,
+        randn(3, 5, 6),
+        dim,
+        reverse,
+        way=way,
+        reference=reference,
+        tolerance=TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bfloat16, torch.int64], ids=str)
+def test_dtype_is_kept(way: str, dtype: torch.dtype) -> None:
+    x = torch.randint(-3, 4, (2, 5, 7)).to(dtype)
+    check(
+        kernels.cumulate,
+        x,
+        1,
+        True,
+        way=way,
+        reference=lambda *_: tuple(
+            from_back(lambda x, d, s=scan: s(x, d, dtype=dtype), x, 2, True)
+            for scan in (torch.cumsum, torch.cumprod)
+        ),
+        tolerance=TOLERANCE,
+    )
+
+
+def test_bools_stay_bools(way: str) -> None:
+    x = randn(2, 3, 9) > 0
+    sums, products = run(kernels.cumulate, x, 1, False, way=way)
+    assert torch.equal(sums, x.long().cumsum(2) > 0)
+    assert torch.equal(products, x.long().cumprod(2) > 0)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_ends_with_its_tile(way: str, reverse: bool) -> None:
+    x = randn(10, 5)
+    wanted = [from_back(torch.cumsum, part + 1, 0, reverse) for part in x.split(4)]
+    if way == "plain":  # knows no block size
+        wanted = [from_back(torch.cumsum, x + 1, 0, reverse)]
+    config = helion.Config(block_sizes=[4])
+    found = run(kernels.tile_cumsum, x, reverse, way=way, config=config)
+    torch.testing.assert_close(found, torch.cat(wanted))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int32], ids=str)
+def test_torch_names_and_dtypes(way: str, dtype: torch.dtype) -> None:
+    check(
+        kernels.torch_cumulate,
+        torch.randint(-3, 4, (5, 13)).to(dtype),
+        way=way,
+        reference=lambda x: (x.cumsum(1), x.cumprod(1)),
+        configs=CONFIGS,
+        tolerance={torch.bfloat16: (2e-2, 1e-1)},
+    )
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_stack(way: str, dim: int) -> None:
+    check(
+        kernels.stack_rows,
+        randn(5, 7),
+        dim,
+        way=way,
+        reference=lambda x, _: torch.stack([x, x * 2, -x], dim),
+        configs=CONFIGS,
+    )
+
+
+def test_cat_of_two_halves(way: str) -> None:
+    check(
+        kernels.rotate_half,
+        randn(5, 16),
+        way=way,
+        reference=lambda x: torch.cat([-x[:, 8:], x[:, :8]], 1),
+        configs=CONFIGS,
+    )
