@@ -53,10 +53,10 @@ class Base(RuntimeError):
         super().__init__(self.message)
 
     @classmethod
-    def from_text(cls: type[BaseT], text: str) -> BaseT:
+    def from_text(cls: type[BaseT], text: str, hint: str = "") -> BaseT:
         """Make an error that says ``text`` in place of its template."""
         error = cls()
-        error.message = text
+        error.message = text + _hint_line(hint or cls.hint)
         return error
 
     @property
@@ -255,7 +255,7 @@ class StatementNotSupported(BaseError):
     template = "{construct} is not supported in a kernel"
 
 
-class NotAllowedOnDevice(BaseError):
+class NotAllowedOnDevice(StatementNotSupported):
     template = "{construct} is not allowed in a device loop"
     hint = "move it out of the hl.tile or hl.grid loop"
 
@@ -392,6 +392,7 @@ class TileOfTile(BaseError):
 
 class IncorrectTileUsage(BaseError):
     template = "a tile may only be an index or a size, not an argument of {name}"
+    hint = "tile.index has its positions, tile.begin and tile.end its bounds"
 
 
 class FailedToUnpackTile(BaseError):

@@ -327,6 +327,53 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     )
 
 
+def _mm_shape(a: torch.Tensor, b: torch.Tensor) -> list[int]:
+    rank = a.dim()
+    if b.dim() != rank or a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
+        raise RuntimeError(
+            f"The size of {list(a.shape)} must match the size of {list(b.shape)}"
+        )
+    return [*a.shape[:-1], b.shape[-1]]
+
+
+def _infer_mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a.new_empty(_mm_shape(a, b))
+
+
+def _infer_addmm(
+    acc: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> torch.Tensor:
+    if beta != 1 or alpha != 1:
+        return NotImplemented
+    dtype = torch.promote_types(acc.dtype, torch.promote_types(a.dtype, b.dtype))
+    shape = _mm_shape(a, b)
+    if list(torch.broadcast_shapes(acc.shape, shape)) != shape:
+        raise RuntimeError(
+            f"The size of {list(acc.shape)} must match the size of {shape}"
+        )
+    return a.new_empty(shape, dtype=dtype)
+
+
+# Products of mixed dtypes are fine in a kernel; not every torch release infers them.
+INFERENCE: dict[Any, Callable[..., Any]] = {
+    aten.mm.default: _infer_mm,
+    aten.bmm.default: _infer_mm,
+    aten.addmm.default: _infer_addmm,
+    aten.baddbmm.default: _infer_addmm,
+}
+
+
+@decomposes(aten.addmm.default, aten.baddbmm.default)
+def scaled_addmm(
+    acc: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> torch.Tensor:
+    """Only products with factors other than 1 are taken apart."""
+    if beta == 1 and alpha == 1:
+        return NotImplemented
+    product = torch.ops.aten.mm.default if a.dim() == 2 else torch.ops.aten.bmm.default
+    return acc * beta + product(a, b).to(acc.dtype) * alpha
+
+
 _IN_PLACE: dict[str, Callable[..., torch.Tensor]] = {
     "copy_": lambda x, y, *_: y,
     "fill_": lambda x, y: torch.full_like(x, y),

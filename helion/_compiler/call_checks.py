@@ -56,6 +56,7 @@ _SYMBOLS = {
     operator.ge: ">=",
     operator.neg: "-",
     operator.invert: "~",
+    operator.getitem: "[]",
 }
 _SHAPES = re.compile(
     r"must match|broadcast|shape mismatch|same reduction dim|cannot be multiplied"
@@ -139,8 +140,9 @@ def check_op_call(op: Op[..., Any], args: list[Any], kwargs: dict[str, Any]) -> 
     for name, value in bound.arguments.items():
         note = str(op.signature.parameters[name].annotation)
         expected = _EXPECTED.get(note.removesuffix(" | None"))
-        is_none = value is None and note.endswith("None")
-        if expected is not None and not is_none and not isinstance(value, expected[0]):
+        if expected is None or (value is None and note.endswith("None")):
+            continue
+        if not isinstance(value, (TracedTile, expected[0])):
             raise exc.InvalidAPIUsage(
                 f"hl.{op.name}: {name} must be {expected[1]}, not {describe(value)}"
             )
@@ -231,13 +233,21 @@ def typed_error(
 ) -> exc.Base:
     """Return the error to report for an exception that a called function raised."""
     name, text = call_name(function), str(error)
-    tensors = [v for v in values if isinstance(v, torch.Tensor)]
+    is_helper = isinstance(function, types.FunctionType) and not is_of_torch(function)
+    owner = getattr(function, "__self__", None)
+    tensors = [v for v in (owner, *values) if isinstance(v, torch.Tensor)]
     if type(error).__name__ in _DATA_SIZES:
         return exc.DataDependentOutputShapeNotSupported(op=name)
     if "data-dependent" in text or "unbacked" in text.lower():
         return exc.ShapeSpecializingCall(call=name)
-    if any(_is_tile(v) for v in values) and not isinstance(error, AttributeError):
-        return exc.IncorrectTileUsage(name=name)
+    if "not linked with support" in text:
+        detail = f"{name} in a device loop"
+        return exc.BackendUnsupported(backend=env.backend.name, detail=detail)
+    if any(_is_tile(v) for v in values) and not is_helper:
+        if isinstance(error, TypeError) or function is not getattr:
+            return exc.IncorrectTileUsage(name=name)
+    if _SHAPES.search(text) and is_helper:
+        return exc.ShapeMismatch(_first_line(text))
     if _SHAPES.search(text) and len(tensors) > 1:
         left, right = (shape_text(env, t) for t in tensors[:2])
         return exc.ShapeMismatch(f"{name}: the shapes {left} and {right} do not fit")
@@ -247,9 +257,17 @@ def typed_error(
         return exc.TypeInferenceError(_first_line(text))
     if isinstance(function, Op):
         return exc.InvalidAPIUsage(_with_name(name, _first_line(text)))
+    if is_helper:
+        kind = type(error).__name__
+        return exc.TypeInferenceError(f"{name} raised {kind}: {_first_line(text)}")
     if tensors or name.startswith(("torch.", "Tensor.")):
         return exc.TorchOpTracingError(f"{name}: {_first_line(text)}")
     return exc.TypeInferenceError(f"{type(error).__name__}: {_first_line(text)}")
+
+
+def is_of_torch(function: Any) -> bool:
+    """Whether a Python function comes from torch."""
+    return str(function.__module__ or "").split(".")[0] == "torch"
 
 
 def _is_tile(value: Any) -> bool:

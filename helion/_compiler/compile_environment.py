@@ -41,7 +41,8 @@ class BlockSizeInfo:
     """One axis: a tiled, gridded or reduced dimension of the iteration space.
 
     ``numel`` is its length (None: known only on the device), ``extent`` the size it
-    has in traced device tensors, ``fixed`` the block size the user pinned.
+    has in traced device tensors, ``fixed`` the block size the user pinned. The tile of
+    an axis that ``is_chunked`` is a chunk of ``reduction_loops``.
     """
 
     block_id: int
@@ -55,6 +56,7 @@ class BlockSizeInfo:
     min_size: int = 1
     max_size: int | None = None
     loop_end: Any = None
+    is_chunked: bool = False
 
     @property
     def symbol(self) -> sympy.Symbol:

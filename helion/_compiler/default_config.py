@@ -9,6 +9,7 @@ and the 228 KiB of shared memory of an SM; see benchmarks/NOTES.md.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -154,7 +155,9 @@ class DefaultPicker:
         warps = 8 if bm * bn >= 16384 else 4
         self.spec.preferred.update(num_warps=warps, num_stages=stages)
         if self.spec.l2_groupings and m >= 4 * bm:
-            self.spec.preferred["l2_groupings"] = [8] * len(self.spec.l2_groupings)
+            # A wave of programs then reads as many rows as columns.
+            group = floor_power(math.isqrt(max(self._sms() * bn // bm, 1)))
+            self.spec.preferred["l2_groupings"] = [group] * len(self.spec.l2_groupings)
 
     def _order(self, rank: Callable[[int], Any]) -> None:
         """Let neighbouring programs differ in the axes that ``rank`` puts first."""

@@ -234,7 +234,8 @@ class DeviceFunction:
     def tensor_arg(self, host: str, origin: Origin) -> str:
         """Return the pointer parameter of a host tensor."""
         if host not in self.tensor_args:
-            name = self.new_var(origin.suggest_name())
+            known = host if host.isidentifier() else origin.suggest_name()
+            name = self.new_var(known)
             self.tensor_args[host] = name
             self.args[name] = KernelArg(name, host)
         return self.tensor_args[host]

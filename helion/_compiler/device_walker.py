@@ -160,6 +160,8 @@ class DeviceWalker(Evaluator):
         if isinstance(base, torch.Tensor):
             method = torch.Tensor.__setitem__
             self.call(method, [base, index, value], {})
+        elif isinstance(base, list) and not isinstance(index, (int, slice)):
+            raise exc.InvalidSequenceSubscription(index=describe(index))
         else:
             self.call(method, [index, value], {})
 
@@ -186,9 +188,12 @@ class DeviceWalker(Evaluator):
             raise exc.FailedToUnpackTile()
         if isinstance(value, Unknown):
             value = [value] * len(target.elts)
-        # Unpacking a tensor or a run-time number would cut it in single elements.
-        is_sequence = isinstance(value, (list, tuple, dict, range, map, zip))
-        items = list(value) if is_sequence else []
+        try:
+            # A device value has no single elements to unpack.
+            is_value = self.on_device and isinstance(value, torch.Tensor)
+            items = [] if is_value else list(value)
+        except TypeError:
+            items = []
         if len(items) != len(target.elts):
             raise exc.FailedToUnpackTupleAssign(
                 type=describe(value), expected=len(target.elts)
@@ -251,7 +256,8 @@ class DeviceWalker(Evaluator):
             return None
         function = self.evaluate(node.iter.func)
         kind = "grid" if function is range else getattr(function, "name", "")
-        if not is_op(function, "tile", "grid") and function is not range:
+        is_loop = is_op(function, "tile", "grid", "reduction")
+        if not is_loop and function is not range:
             return None
         args = self._elements(node.iter.args)
         kwargs = {str(k.arg): self.evaluate(k.value) for k in node.iter.keywords}
@@ -287,6 +293,7 @@ class DeviceWalker(Evaluator):
             if registered is not None:
                 return registered.block_id
         info = self.env.allocate_block_size(numel, fixed=size, hint=hint)
+        info.is_chunked = bounds.kind == "reduction"
         info.bounded_by = self.env.enclosing_tile(bounds.begins[axis], bounds.ends[axis])
         return info.block_id
 
@@ -521,8 +528,9 @@ class DeviceWalker(Evaluator):
         before = self.device_scope or {}
         outputs: list[tuple[Any, list[Any]]] = []
         for name in written:
-            pair = [scope.get(name) for _, scope in sides]
-            missing = any(v is None or isinstance(v, DeviceOnly) for v in pair)
+            absent = DeviceOnly(name)
+            pair = [scope.get(name, absent) for _, scope in sides]
+            missing = any(isinstance(v, DeviceOnly) for v in pair)
             if missing or (pair[0] is before.get(name) and pair[1] is pair[0]):
                 continue
             if all(isinstance(v, torch.Tensor) for v in pair):

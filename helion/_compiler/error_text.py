@@ -70,7 +70,8 @@ def describe(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"the {type(value).__name__} {value}"
     if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {len(value)}"
+        kind = "shape" if isinstance(value, torch.Size) else type(value).__name__
+        return f"a {kind} of {len(value)}"
     name = getattr(value, "__name__", None)
     return f"{type(value).__name__} {name}" if name else f"a {type(value).__name__}"
 

@@ -243,7 +243,7 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(value, (Unknown, torch.Tensor)):
             return None
         if isinstance(value, TracedTile):
-            raise exc.IncorrectTileUsage(name="a condition")
+            raise exc.IncorrectTileUsage.from_text("a tile is not a condition")
         if isinstance(value, symbols.SymValue):
             expression = symbols.sym_expr(value)
             if expression.is_number or expression in (True, False):

@@ -47,14 +47,17 @@ def finalize(env: CompileEnvironment, ir: DeviceIR) -> None:
     spec.max_tensor_numel = env.settings.max_triton_tensor_numel
     spec.max_reduction_chunk = env.settings.max_reduction_chunk
     _product_minimums(env, ir)
+    chunked = []
     for info in env.block_sizes:
-        if info.kind == "tile" and info.fixed is None:
+        if info.kind == "tile" and info.is_chunked:
+            chunked.append(info)
+        elif info.kind == "tile" and info.fixed is None:
             spec.block_sizes.append(_block_spec(info))
         elif info.kind != "reduction":
             spec.fixed_block_sizes[info.block_id] = symbols.static_int(info.fixed) or 1
-    for block_id in ir.rolled_reductions:
-        info = env.block_sizes[block_id]
-        spec.reduction_loops.append(ReductionLoopSpec(block_id, info.size_hint()))
+    rolled = [env.block_sizes[block_id] for block_id in ir.rolled_reductions]
+    for info in [*rolled, *chunked]:
+        spec.reduction_loops.append(ReductionLoopSpec(info.block_id, info.size_hint()))
     _loop_specs(env, ir)
     _tensor_shapes(env, ir)
 
@@ -204,7 +207,7 @@ def _has_run(shape: list[int], extents: list[int]) -> bool:
 
 def _tensor_shapes(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Record the shapes of all blocks, whose size Triton caps."""
-    rollable = set(ir.rolled_reductions)
+    rollable = {entry.block_id for entry in env.config_spec.reduction_loops}
     found: dict[tuple[Any, ...], None] = {}
     for node in all_nodes(ir):
         value = node.meta.get("val")

@@ -19,6 +19,7 @@ from ..language.memory_ops import store
 from ..language.tile import Tile
 from . import symbols
 from .aten_decompositions import matmul
+from .error_text import describe
 from .traced_tile import TracedTile
 from .traced_tile import as_size
 
@@ -103,16 +104,20 @@ def device_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> Any:
     items = list(index) if isinstance(index, (tuple, list)) else [index]
     if tracer.env.host_origin(value) is not None:
         return load(value, pad_index(value, items))
-    return view_subscript(value, items)
+    return view_subscript(tracer, value, items)
 
 
-def view_subscript(value: torch.Tensor, items: list[Any]) -> torch.Tensor:
+def view_subscript(
+    tracer: GraphTracer, value: torch.Tensor, items: list[Any]
+) -> torch.Tensor:
     """Apply ``None``, ``:`` and ``...`` to a device value."""
     given = sum(i is not None and i is not ... for i in items)
     if given > value.dim():
         raise exc.RankMismatch(
             f"{given} indices for a value with {value.dim()} dimensions"
         )
+    if sum(i is ... for i in items) > 1:
+        raise exc.TypeInferenceError("more than one '...' in a subscript")
     dim = 0
     for item in items:
         if item is None:
@@ -122,10 +127,14 @@ def view_subscript(value: torch.Tensor, items: list[Any]) -> torch.Tensor:
             dim += value.dim() - dim - _after_ellipsis(items)
         elif isinstance(item, slice) and item == slice(None):
             dim += 1
+        elif isinstance(item, torch.Tensor) and item.dtype == torch.bool:
+            raise exc.DataDependentOutputShapeNotSupported(op="a bool index")
         else:
             raise exc.BackendUnsupported(
-                f"index {item!r} of a device value: only None, ':' and '...' can be "
-                "used; load the part you need from the host tensor instead"
+                backend=tracer.env.backend.name,
+                detail=f"index {describe(item)} of a device value",
+                hint="only None, ':' and '...' can be used; load the part you need "
+                "from the host tensor instead",
             )
     return value
 
@@ -156,7 +165,7 @@ def device_setitem(
 ) -> None:
     """A store to a host tensor."""
     if tracer.env.host_origin(target) is None:
-        raise exc.DeviceTensorSubscriptAssignmentNotAllowed("a device value")
+        raise exc.DeviceTensorSubscriptAssignmentNotAllowed(name="the left side")
     items = list(index) if isinstance(index, (tuple, list)) else [index]
     store(target, pad_index(target, items), value)
 
@@ -186,6 +195,10 @@ def device_shape(tracer: GraphTracer, value: torch.Tensor) -> Any:
 @handles(DEVICE_HANDLERS, torch.Tensor.size)
 def device_size(tracer: GraphTracer, value: torch.Tensor, dim: Any = None) -> Any:
     shape = visible_shape(tracer, value)
+    if dim is not None and not -len(shape) <= dim < len(shape):
+        raise exc.TypeInferenceError(
+            f"dim {dim} is out of range for a tensor with {len(shape)} dimensions"
+        )
     return shape if dim is None else shape[dim]
 
 
@@ -213,10 +226,21 @@ def _shaped(function: Any) -> Handler:
         first, sizes = (args[:1], args[1:]) if is_method else ((), args)
         extents = [_keep_minus_one(tracer, s) for s in _flat_sizes(sizes)]
         if not is_method:
+            check_device(tracer, kwargs.get("device"))
             kwargs.setdefault("device", tracer.env.device)
         return function(*first, extents, **kwargs)
 
     return handler
+
+
+def check_device(tracer: GraphTracer, device: Any) -> None:
+    """Refuse values on another device than that of the kernel."""
+    if device is None or torch.device(device).type == tracer.env.device.type:
+        return
+    raise exc.NotAllowedOnDevice(
+        construct=f"a value on {device} (the kernel runs on {tracer.env.device.type})",
+        hint="leave device= out",
+    )
 
 
 def _keep_minus_one(tracer: GraphTracer, size: Any) -> int:
@@ -252,6 +276,7 @@ def device_view(tracer: GraphTracer, value: torch.Tensor, *args: Any) -> Any:
 @handles(DEVICE_HANDLERS, torch.full)
 def device_full(tracer: GraphTracer, size: Any, fill_value: Any, **kwargs: Any) -> Any:
     extents = [as_size(tracer.env, s) for s in _flat_sizes([size])]
+    check_device(tracer, kwargs.get("device"))
     kwargs.setdefault("device", tracer.env.device)
     return torch.full(extents, fill_value, **kwargs)
 
@@ -279,23 +304,6 @@ def device_arange(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
 )
 def device_matmul(tracer: GraphTracer, a: torch.Tensor, b: torch.Tensor) -> Any:
     return matmul(a, b)
-
-
-def _refused(name: str, hint: str) -> Handler:
-    def handler(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
-        raise exc.NotAllowedOnDevice(f"Tensor.{name}() on device", hint=hint)
-
-    return handler
-
-
-for _name, _hint in {
-    "item": "use the 0-d tensor itself",
-    "tolist": "a device value has no Python form",
-    "__bool__": "use torch.where, or `if` on a 0-d tensor",
-    "nonzero": "the result's size would depend on data; use a mask",
-    "masked_select": "the result's size would depend on data; use torch.where",
-}.items():
-    DEVICE_HANDLERS[getattr(torch.Tensor, _name)] = _refused(_name, _hint)
 
 
 def scalar_to_tensor(tracer: GraphTracer, value: Any) -> torch.Tensor:

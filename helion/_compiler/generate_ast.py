@@ -74,7 +74,8 @@ class ModuleBuilder:
         pairs = zip(specs, chunks, strict=True)
         chosen: list[int] = []
         taken: set[int] = set()
-        for block_id in [s.block_id for s, chunk in pairs if chunk is not None]:
+        looped = [s.block_id for s, chunk in pairs if chunk is not None]
+        for block_id in [b for b in looped if b in self.ir.rolled_reductions]:
             graphs = self.ir.rolled_reductions[block_id].graphs.keys()
             # A graph is a clone along one axis; a second one stays in one tile.
             if not taken & graphs:

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import exc
 from . import symbols
+from .aten_decompositions import INFERENCE
 from .aten_decompositions import OWN_DECOMPOSITIONS
 from .aten_decompositions import in_place_source
 from .device_ir import _get_symnode
@@ -178,25 +179,22 @@ class GraphTracer(TorchDispatchMode):
                     node = builder.placeholder(f"{side}_{index}", values[-1])
                     builder.bind(values[-1], node)
             results = combine(*map(tuple, sides))
-            self._check_combined(builder, results, dtypes)
+            self._check_combined(builder, results)
             builder.graph.output([self.node_of(value) for value in results])
         return self.ir.add(
             HelperFunctionGraphInfo(-1, builder.graph, function, dtypes)
         )
 
-    def _check_combined(
-        self, builder: GraphBuilder, results: Sequence[Any], dtypes: tuple[Any, ...]
-    ) -> None:
+    def _check_combined(self, builder: GraphBuilder, results: Sequence[Any]) -> None:
         outer = (_host_tensor, _get_symnode)
         if builder.captured or any(n.target in outer for n in builder.graph.nodes):
             raise exc.TypeInferenceError(
                 "the combine function reads more than its arguments",
                 hint="it may use its arguments and constants only",
             )
-        if len(results) != len(dtypes) or any(r.dim() for r in results):
+        if any(result.dim() for result in results):
             raise exc.TypeInferenceError(
-                f"the combine function must return one scalar for each of "
-                f"{len(dtypes)} tensor(s)"
+                "the combine function of scalars must return scalars"
             )
 
     # -- nodes -------------------------------------------------------------------
@@ -317,7 +315,7 @@ class GraphTracer(TorchDispatchMode):
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         nodes, options = self.to_args(args), self.to_args(kwargs)
-        value = func(*args, **kwargs)
+        value = INFERENCE.get(func, func)(*args, **kwargs)
         builder = self.builder
         assert builder is not None
         node = builder.graph.call_function(func, nodes, options)

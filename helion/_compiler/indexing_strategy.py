@@ -97,7 +97,8 @@ def align(
         shape = [extent for i, extent in enumerate(shape) if i not in extra]
         if launch.rank(shape) == 0:
             return expr("tl.sum({v}, 0)", v=expr("tl.reshape({v}, [1])", v=value))
-        value = expr("tl.reshape({v}, {s})", v=value, s=launch.shape_expr(shape))
+        flat = expr("tl.reshape({v}, {s})", v=value, s=launch.shape_expr(shape))
+        value = launch.share(flat, "v")
         own = launch.rank(shape)
     if own == rank:
         return value

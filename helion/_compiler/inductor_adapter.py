@@ -60,8 +60,13 @@ class InductorPointwise:
         size = node.get_size()
         variables = [sympy.Symbol(f"i{axis}") for axis in range(len(size))]
         loads = _Loads(self, operands, variables)
-        with _printing(self.graph, loads, emit):
-            result = node.make_loader()(variables)
+        try:
+            with _printing(self.graph, loads, emit):
+                result = node.make_loader()(variables)
+        except exc.Base:
+            raise
+        except Exception as error:
+            raise _failure(self.op, error) from error
         return _cast_result(str(result), self.dtype(output))
 
 
@@ -92,8 +97,10 @@ def lower_pointwise(
         boxed_args, boxed_kwargs = pytree.tree_unflatten(boxes, spec)
         try:
             result = lowerings[op](*boxed_args, **boxed_kwargs)
+        except exc.Base:
+            raise
         except Exception as error:  # whatever Inductor asserts about its arguments
-            raise exc.InductorLoweringError(f"{op}: {error}") from error
+            raise _failure(op, error) from error
     outputs = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     if graph.operations or not all(_is_pointwise(node) for node in outputs):
         return None
@@ -227,6 +234,18 @@ def _is_one(extent: Any) -> bool:
 
 def _unsupported(op: Any, what: str) -> exc.BackendUnsupported:
     return exc.BackendUnsupported(backend="triton", detail=f"{op}: {what}")
+
+
+def _failure(op: Any, error: Exception) -> exc.BackendUnsupported:
+    """Return a typed error for what went wrong inside Inductor."""
+    reason = str(error).strip().splitlines() or [""]
+    return exc.BackendUnsupported(
+        backend="triton",
+        detail=f"the operator {op} in a device loop ({type(error).__name__}: "
+        f"{reason[0]})",
+        hint="write it with pointwise operators, reductions and loads, or call it in "
+        "host code",
+    )
 
 
 def _cast_result(text: str, dtype: torch.dtype) -> str:

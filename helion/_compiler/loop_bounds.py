@@ -27,10 +27,12 @@ class LoopBounds:
     def parse(cls, kind: str, args: list[Any], kwargs: dict[str, Any]) -> LoopBounds:
         """Check the arguments of a loop function call."""
         size_name = "block_size" if kind == "tile" else "step"
-        unknown = set(kwargs) - {size_name}
-        if unknown or not 1 <= len(args) <= 3:
-            raise exc.IncorrectTileUsage(
-                f"hl.{kind} takes an end, or begin and end, and {size_name}="
+        is_chunked = kind == "reduction"
+        unknown = set(kwargs) - (set() if is_chunked else {size_name})
+        if unknown or not 1 <= len(args) <= (2 if is_chunked else 3):
+            last = "nothing else" if is_chunked else f"{size_name}="
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.{kind} takes an end, or begin and end, and {last}"
             )
         size = args[2] if len(args) == 3 else kwargs.get(size_name)
         begin, end = (0, args[0]) if len(args) == 1 or args[1] is None else args[:2]
@@ -40,7 +42,7 @@ class LoopBounds:
         else:
             result = cls(kind, *_per_axis(kind, begin, end, size), True)
         if not result.ends:
-            raise exc.IncorrectTileUsage(f"hl.{kind}: the list of ends is empty")
+            raise exc.IncorrectTileUsage.from_text(f"hl.{kind}: the list of ends is empty", _BOUNDS)
         for axis, low in enumerate(result.begins):
             _check_size(kind, result.sizes[axis])
             _check_range(kind, low, result.ends[axis])
@@ -60,11 +62,15 @@ def _per_axis(kind: str, begin: Any, end: Any, size: Any) -> tuple[Any, Any, Any
     sizes = [None] * len(ends) if size is None else size
     for given in (begins, sizes):
         if not isinstance(given, (list, tuple)) or len(given) != len(ends):
-            raise exc.IncorrectTileUsage(
+            raise exc.IncorrectTileUsage.from_text(
                 f"hl.{kind}: begin, end and block size must be lists of one length",
-                hint=f"the loop has {len(ends)} axes; give one entry for each",
+                f"the loop has {len(ends)} axes; give one entry for each",
             )
     return list(begins), ends, list(sizes)
+
+
+_BOUNDS = "bounds are ints or 0-d integer tensors; a list has one for each axis"
+_SIZES = "leave it out for a default, or give a positive int"
 
 
 def _check_size(kind: str, size: Any) -> None:
@@ -73,15 +79,15 @@ def _check_size(kind: str, size: Any) -> None:
         return
     name = "block_size" if kind == "tile" else "step"
     if isinstance(size, bool) or not isinstance(size, (int, torch.SymInt)):
-        raise exc.IncorrectTileUsage(
-            f"hl.{kind}: {name} must be an int, not {describe(size)}"
+        raise exc.IncorrectTileUsage.from_text(
+            f"hl.{kind}: {name} must be an int, not {describe(size)}", _SIZES
         )
     known = symbols.static_int(size)
     if known is None:
         return
     if known < 1:
-        raise exc.IncorrectTileUsage(
-            f"hl.{kind}: {name} is {known}, but must be positive"
+        raise exc.IncorrectTileUsage.from_text(
+            f"hl.{kind}: {name} is {known}, but must be positive", _SIZES
         )
     if kind == "tile" and known & (known - 1):
         raise exc.InvalidConfig(
@@ -95,21 +101,18 @@ def _check_range(kind: str, begin: Any, end: Any) -> None:
         if isinstance(bound, TracedTile):
             raise exc.TileOfTile()
         if isinstance(bound, torch.Tensor) and bound.dim() > 0:
-            raise exc.IncorrectTileUsage(
-                f"hl.{kind}: a bound is a tensor with {bound.dim()} dimensions; "
-                "bounds are ints or 0-d integer tensors"
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.{kind}: a bound is a tensor with {bound.dim()} dimensions", _BOUNDS
             )
         if not isinstance(bound, (int, torch.SymInt, torch.Tensor)):
-            raise exc.IncorrectTileUsage(
-                f"hl.{kind}: a bound is {describe(bound)}; bounds are ints or "
-                "0-d integer tensors"
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.{kind}: a bound is {describe(bound)}", _BOUNDS
             )
         if isinstance(bound, torch.Tensor) and (
             bound.dtype.is_floating_point or bound.dtype == torch.bool
         ):
-            raise exc.IncorrectTileUsage(
-                f"hl.{kind}: a bound is {describe(bound)}; convert it with "
-                ".to(torch.int32)"
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.{kind}: a bound is {describe(bound)}", _BOUNDS
             )
     low, high = symbols.static_int(begin), symbols.static_int(end)
     if low is not None and high is not None and low > high:

@@ -37,7 +37,7 @@ class LoopedReductionStrategy(ReductionStrategy):
         parts = rules.fold_parts(state, op)
         names = []
         for part, initial in zip(parts, rules.initial(state, op), strict=True):
-            name = fn.new_var(f"{state.node.name}_acc")
+            name = fn.new_var(f"{op.kind}_acc")
             self.loop.outer_prefix.append(assign(name, initial))
             names.append((name, part))
         accumulators = [expr(name) for name, _ in names]

@@ -23,8 +23,15 @@ def block_values(env: CompileEnvironment, config: Config) -> dict[int, Any]:
     """Return the tile extent of every tiled axis: an int, or host code's SymInt."""
     chosen = {
         spec.block_id: size
-        for spec, size in zip(env.config_spec.block_sizes, config.block_sizes, strict=True)
+        for spec, size in zip(
+            env.config_spec.block_sizes, config.block_sizes, strict=True
+        )
     }
+    for entry, chunk in zip(
+        env.config_spec.reduction_loops, config.reduction_loops, strict=True
+    ):
+        size = entry.padded if chunk is None else chunk
+        chosen[entry.block_id] = max(size, env.block_sizes[entry.block_id].min_size)
     values: dict[int, Any] = {}
     for info in env.block_sizes:
         if info.is_reduction:

@@ -18,6 +18,7 @@ import torch
 from .. import exc
 from ..language.debug_ops import breakpoint as hl_breakpoint
 from ..language.debug_ops import device_print
+from . import refused_methods  # noqa: F401 (registers its handlers)
 from . import symbols
 from .ast_extension import LoopType
 from .ast_extension import facts
@@ -226,6 +227,10 @@ class HostWalker(DeviceWalker):
         bounds = None
         if self._is_launch(node):
             bounds = self.loop_bounds(node)
+        if bounds is not None and bounds.kind == "reduction":
+            raise exc.IncorrectTileUsage(
+                "hl.reduction walks an axis inside a tile loop, not on the host"
+            )
         if bounds is not None:
             self._launch(node, bounds)
             return

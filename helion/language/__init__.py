@@ -15,7 +15,7 @@ from .atomic_ops import (
 from .constexpr import ConstExpr, constexpr, specialize
 from .creation_ops import arange, full, zeros
 from .debug_ops import breakpoint, device_print
-from .loops import barrier, grid, jagged_tile, static_range, tile
+from .loops import barrier, grid, jagged_tile, reduction, static_range, tile
 from .matmul_ops import dot
 from .memory_ops import load, store, subscript
 from .random_ops import rand, rand4x, randint
@@ -54,6 +54,7 @@ __all__ = [
     "rand4x",
     "randint",
     "reduce",
+    "reduction",
     "register_block_size",
     "register_tunable",
     "specialize",

@@ -97,6 +97,40 @@ def grid(
 
 
 @_decorators.api(is_device_only=True)
+def reduction(
+    begin_or_end: Bounds, end_or_none: Bounds | None = None, /
+) -> Iterator[Any]:
+    """Iterate over the chunks of an axis that is reduced, in order, in a tile loop.
+
+    It is :func:`tile` with another knob: the config's ``reduction_loops`` decides
+    whether one tile holds the whole axis (None) or how long a chunk is.
+
+    Args:
+        begin_or_end: as in :func:`tile`.
+        end_or_none: as in :func:`tile`.
+
+    Example::
+
+        for i in hl.tile(m):
+            total = hl.zeros([i], dtype=torch.float32)
+            for j in hl.reduction(n):
+                total += x[i, j].sum(1)
+            out[i] = total
+    """
+    begins, ends, is_list = _ranges("hl.reduction", begin_or_end, end_or_none)
+    device = device_of_loop()
+    loops = [
+        LoopRange(begin, end, _block_size(None, begin, end), device)
+        for begin, end in zip(begins, ends)
+    ]
+    dims = [
+        [EagerTile(loop, at) for at in range(loop.begin, loop.end, loop.block_size)]
+        for loop in loops
+    ]
+    return _iterate(dims, is_list, device)
+
+
+@_decorators.api(is_device_only=True)
 def static_range(
     begin_or_end: int, end_or_none: int | None = None, /, step: int = 1
 ) -> Iterator[int]:

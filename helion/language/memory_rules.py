@@ -11,7 +11,9 @@ import torch
 from .. import exc
 from .._compiler.ast_extension import expr
 from .._compiler.ast_extension import text_of
+from .._compiler.error_text import describe
 from . import _decorators
+from .atomic_ops import MEMORY_ORDERS
 from .atomic_ops import atomic_add
 from .atomic_ops import atomic_and
 from .atomic_ops import atomic_cas
@@ -20,7 +22,6 @@ from .atomic_ops import atomic_min
 from .atomic_ops import atomic_or
 from .atomic_ops import atomic_xchg
 from .atomic_ops import atomic_xor
-from .atomic_ops import check_sem
 from .memory_ops import load
 from .memory_ops import store
 from .memory_ops import subscript
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
 
+EVICTION_POLICIES = (None, "", "evict_first", "evict_last")
 _BINARY_ATOMICS = (
     atomic_add,
     atomic_and,
@@ -51,18 +53,33 @@ def load_trace(
 ) -> torch.Tensor:
     host = _host_node(tracer, tensor, "hl.load")
     elements, shape = read_subscript(tracer, tensor, index, extra_mask is not None)
-    if extra_mask is not None:
-        _check_broadcast(tracer, extra_mask, shape)
+    _check_mask(tracer, extra_mask, shape)
+    if eviction_policy not in EVICTION_POLICIES:
+        raise exc.InvalidAPIUsage(
+            f"hl.load: eviction_policy is {eviction_policy!r}, but must be one of "
+            f"{EVICTION_POLICIES}"
+        )
     value = tracer.new_value(shape, tensor.dtype)
     return tracer.emit(load, (host, elements, extra_mask, eviction_policy), value)
 
 
 def _host_node(tracer: GraphTracer, tensor: Any, name: str) -> Any:
     if not isinstance(tensor, torch.Tensor):
-        raise exc.NonTensorSubscriptAssign(name, type(tensor).__name__)
+        raise exc.InvalidAPIUsage(f"{name} takes a tensor, not {describe(tensor)}")
     if tracer.env.host_origin(tensor) is None:
         raise exc.InvalidAPIUsage(f"{name} takes a host tensor, not a device value")
     return tracer.host_node(tensor)
+
+
+def _check_mask(tracer: GraphTracer, mask: Any, shape: list[int]) -> None:
+    if mask is None:
+        return
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        raise exc.InvalidAPIUsage(
+            f"extra_mask is {describe(mask)}, but must be a bool tensor",
+            hint="a comparison makes one: extra_mask=value > 0",
+        )
+    _check_broadcast(tracer, mask, shape)
 
 
 def _check_broadcast(
@@ -81,13 +98,8 @@ def _check_broadcast(
             f"{len(shape)}"
         )
     if not fits:
-        raise exc.ShapeMismatch(
-            left=_names(tracer, own), right=_names(tracer, shape)
-        )
-
-
-def _names(tracer: GraphTracer, shape: list[int]) -> str:
-    return "[" + ", ".join(str(tracer.env.size_of(s)) for s in shape) + "]"
+        tracer.env.unify(own + shape)
+        raise exc.ShapeMismatch(left=own, right=shape)
 
 
 @_decorators.codegen(load)
@@ -117,8 +129,7 @@ def store_trace(
     host = _host_node(tracer, tensor, "hl.store")
     elements, shape = read_subscript(tracer, tensor, index, extra_mask is not None)
     value = _stored_value(tracer, value, shape)
-    if extra_mask is not None:
-        _check_broadcast(tracer, extra_mask, shape)
+    _check_mask(tracer, extra_mask, shape)
     tracer.emit(store, (host, elements, value, extra_mask, shape), None)
 
 
@@ -130,7 +141,7 @@ def _stored_value(tracer: GraphTracer, value: Any, shape: list[int]) -> Any:
         return value
     kinds = (bool, int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
     if not isinstance(value, kinds):
-        raise exc.RequiresTensorInAssignment(value=f"a {type(value).__name__}")
+        raise exc.RequiresTensorInAssignment(value=describe(value))
     return value
 
 
@@ -166,6 +177,10 @@ def _value_for(
 def subscript_trace(
     tracer: GraphTracer, tensor: torch.Tensor, index: Any
 ) -> torch.Tensor:
+    if tracer.env.host_origin(tensor) is not None:
+        raise exc.InvalidAPIUsage("hl.subscript takes a device value; use hl.load")
+    if not isinstance(index, (list, tuple)):
+        raise exc.InvalidIndexingType(index=f"{index!r}, not in a list,")
     for dim, item in enumerate(index):
         if item is None:
             tensor = tensor.unsqueeze(dim)
@@ -185,7 +200,11 @@ def _atomic_rules(op: Any, triton_name: str) -> None:
         bound = op.bind((target, index, *values), options)
         if tracer.env.host_origin(target) is None:
             raise exc.AtomicOnDeviceTensor(name=f"hl.{op.name}")
-        check_sem(bound["sem"])
+        if bound["sem"] not in MEMORY_ORDERS:
+            raise exc.InvalidAPIUsage(
+                f"hl.{op.name}: sem is {bound['sem']!r}, but must be one of "
+                f"{MEMORY_ORDERS}"
+            )
         elements, shape = read_subscript(tracer, target, index)
         given = [v for k, v in bound.items() if k in ("expected", "value")]
         stored = [_stored_value(tracer, v, shape) for v in given]

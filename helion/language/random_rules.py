@@ -69,7 +69,9 @@ def randint_trace(
 ) -> torch.Tensor:
     known = symbols.static_int(low), symbols.static_int(high)
     if None not in known and known[0] >= known[1]:  # type: ignore[operator]
-        raise ValueError(f"hl.randint needs low < high, not {low} and {high}")
+        raise exc.TypeInferenceError(
+            f"hl.randint needs low < high, not {low} and {high}"
+        )
     sizes = [extent(tracer, size) for size in shape_list(shape)]
     value = tracer.new_value(sizes, torch.int32)
     return tracer.emit(randint, (_seed(seed, tracer), low, high), value)
@@ -145,13 +147,15 @@ def _offsets(state: CodegenState, index: int) -> ast.expr:
 
 def _positions(state: CodegenState) -> ast.expr:
     """Return the row-major position of each element in the whole range."""
-    shape = list(state.value.shape)
+    launch, shape = state.launch, list(state.value.shape)
+    rank = launch.rank(shape)
     total: ast.expr | None = None
-    for place, size in enumerate(shape):
+    for dim, size in enumerate(shape):
         vector, length = _along(state, size)
         vector = expr("{v}.to(tl.int64)", v=vector)
-        if len(shape) > 1:
-            items = [":" if place == d else "None" for d in range(len(shape))]
+        if rank > 1 and not launch.is_single(size):
+            place = launch.rank(shape[:dim])
+            items = [":" if place == other else "None" for other in range(rank)]
             vector = expr(f"{{v}}[{', '.join(items)}]", v=vector)
         if total is None:
             total = vector

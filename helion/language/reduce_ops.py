@@ -141,6 +141,12 @@ def combine_rule(
             result = tuple(function(left, right))
         else:
             result = tuple(function(*left, *right))
+        scalars = (torch.Tensor, int, float)
+        if len(result) != len(left) or not all(isinstance(r, scalars) for r in result):
+            raise exc.TypeInferenceError(
+                f"the combine function must return one scalar for each of "
+                f"{len(left)} tensor(s)"
+            )
         return tuple(
             torch.as_tensor(new).to(old.dtype) for new, old in zip(result, left)
         )

@@ -149,12 +149,16 @@ def reduce_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
     if mask is not None:
         masked = zip(values, fills, fakes, strict=True)
         values = [_where(state, mask, v, fill, t.dtype) for v, fill, t in masked]
-    if dim is not None and shape[dim] == 1 and len(shape) > 1:
-        rest = state.shape_expr([s for d, s in enumerate(shape) if d != dim])
-        results = [expr("tl.reshape({v}, {s})", v=v, s=rest) for v in values]
+    rest = [s for d, s in enumerate(shape) if d not in dims]
+    launch = state.launch
+    if launch.rank(rest) == launch.rank(shape):
+        results = values
+    elif dim is not None and shape[dim] == 1 and launch.rank(rest):
+        size = state.shape_expr(rest)
+        results = [expr("tl.reshape({v}, {s})", v=v, s=size) for v in values]
     else:
         axis = literal(None if dim is None else triton_dim(state, shape, dim))
-        template = f"tl.reduce({{v}}, {{axis}}, {state.launch.helpers.name_of(graph)})"
+        template = f"tl.reduce({{v}}, {{axis}}, {launch.helpers.name_of(graph)})"
         results = apply(state, values, lambda v: expr(template, v=v, axis=axis))
     return results if isinstance(state.value, (list, tuple)) else results[0]
 
@@ -187,7 +191,7 @@ def apply(
 
 def triton_dim(state: CodegenState, shape: list[int], dim: int) -> int:
     """Return where a dim is in the emitted value."""
-    return len(state.launch.merged_dims(shape[:dim]))
+    return state.launch.rank(shape[:dim])
 
 
 def padding_mask(

@@ -60,6 +60,8 @@ def associative_scan_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
     values: list[ast.expr] = state.arg(1)
     count = len(values)
     shape = list(state.fake_arg(1)[0].shape)
+    if state.launch.is_single(shape[dim]):
+        return values if isinstance(state.value, (list, tuple)) else values[0]
     mask = padding_mask(state, shape, [dim])
     helpers = state.launch.helpers
     if mask is not None and reverse:
@@ -93,6 +95,8 @@ def _cumulation(op: Any, identity: int) -> None:
         _, dim, reverse = state.node.args
         shape = list(state.value.shape)
         dtype = state.value.dtype
+        if state.launch.is_single(shape[dim]):
+            return state.expr_arg(0)
         wide = _wide(dtype)
         value = expr(state.env.backend.cast_text(state.text_arg(0), dtype, wide))
         mask = padding_mask(state, shape, [dim])

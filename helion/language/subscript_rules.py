@@ -132,7 +132,8 @@ class SubscriptBuilder:
         ]
         if known is None or any(missing):
             raise exc.InvalidIndexingType(
-                index=f"{item} (a slice needs constant bounds, or tile.begin:tile.end)"
+                index="a slice with run-time bounds",
+                hint="use constant bounds, tile.begin:tile.end, or a tensor of positions",
             )
         start, stop, step = slice(*bounds, step).indices(known)
         length = max(0, -(-(stop - start) // step))

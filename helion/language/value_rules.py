@@ -12,6 +12,8 @@ from .. import exc
 from .._compiler import symbols
 from .._compiler.ast_extension import expr
 from .._compiler.ast_extension import facts
+from .._compiler.error_text import describe
+from .._compiler.function_modes import check_device
 from .._compiler.variable_origin import BlockSizeOrigin
 from .._compiler.variable_origin import TunableOrigin
 from . import _decorators
@@ -31,6 +33,7 @@ from .matmul_ops import check_dot
 from .matmul_ops import dot
 from .matmul_ops import dot_dtype
 from .matmul_ops import dot_shape
+from .tile import Tile
 from .tile import tile_begin
 from .tile import tile_block_size
 from .tile import tile_count
@@ -70,10 +73,23 @@ def full_trace(
 ) -> torch.Tensor:
     if not isinstance(shape, (list, tuple)) and getattr(shape, "block_id", None) is None:
         if not isinstance(shape, (int, torch.SymInt)):
-            raise TypeError(f"the shape must be a list, not {type(shape).__name__}")
+            raise exc.InvalidAPIUsage(
+                f"the shape must be a list of sizes, not {describe(shape)}"
+            )
+    _check_fill(tracer, value, device)
     sizes = [extent(tracer, size) for size in shape_list(shape)]
     result = tracer.new_value(sizes, dtype)
     return tracer.emit(torch.ops.aten.full.default, (sizes, value), result)
+
+
+def _check_fill(tracer: GraphTracer, value: Any, device: Any) -> None:
+    check_device(tracer, device)
+    is_scalar = isinstance(value, torch.Tensor) and value.dim() == 0
+    if not is_scalar and not isinstance(value, (bool, int, float, *symbols.SymValue)):
+        raise exc.InvalidAPIUsage(
+            f"hl.full: the value is {describe(value)}, but must be a number or a 0-d "
+            "tensor"
+        )
 
 
 def extent(tracer: GraphTracer, size: Any) -> int:
@@ -81,17 +97,36 @@ def extent(tracer: GraphTracer, size: Any) -> int:
     block = getattr(size, "block_id", None)
     if block is not None:
         return tracer.env.block_sizes[block].extent
+    known = symbols.static_int(size)
+    if not isinstance(size, (int, torch.SymInt)) or (known is not None and known < 0):
+        raise exc.InvalidAPIUsage(
+            f"a size is {describe(size)}, but must be an int >= 0 or a tile"
+        )
     return tracer.env.extent_of(size)
+
+
+_ARANGE = (int, torch.SymInt, Tile)
 
 
 @_decorators.type_propagation(arange)
 def arange_trace(tracer: GraphTracer, *args: Any, **options: Any) -> torch.Tensor:
+    check_device(tracer, options.get("device"))
     dtype = options.get("dtype") or tracer.env.index_dtype
+    if not 1 <= len(args) <= 3 or options.keys() - {"dtype", "device"}:
+        raise exc.InvalidAPIUsage("hl.arange takes an end, or begin, end and step")
+    if any(isinstance(a, bool) or not isinstance(a, _ARANGE) for a in args):
+        kinds = ", ".join(describe(a) for a in args)
+        raise exc.InvalidAPIUsage(f"hl.arange takes ints, not {kinds}")
     start, stop, step = 0, args[0], 1
     if len(args) >= 2:
         start, stop = args[0], args[1]
     if len(args) == 3:
         step = args[2]
+    known = symbols.static_int(step)
+    if known is None or known < 1:
+        raise exc.InvalidAPIUsage(
+            f"hl.arange: the step is {describe(step)}, but must be a positive constant"
+        )
     length = stop if symbols.static_int(start) == 0 else stop - start
     if step != 1:
         length = -(-length // step)
@@ -159,6 +194,8 @@ def static_range_trace(
 ) -> range:
     bounds = [0, begin] if end is None else [begin, end]
     known = [symbols.static_int(b) for b in (*bounds, step)]
+    if known[2] is not None and known[2] == 0:
+        raise exc.TypeInferenceError("hl.static_range: the step is 0")
     if any(k is None for k in known):
         raise exc.TypeInferenceError(
             "hl.static_range needs bounds that are known when compiling",
@@ -170,7 +207,7 @@ def static_range_trace(
 @_decorators.type_propagation(barrier)
 def barrier_trace(tracer: GraphTracer) -> None:
     """Launches run in order, so the loops around it are ordered already."""
-    if tracer.on_device:
+    if tracer.on_device or not tracer.ir.root_ids:
         raise exc.BarrierOnlyAllowedAtTopLevel()
 
 
@@ -258,11 +295,23 @@ def _specialized(tracer: GraphTracer, value: Any) -> Any:
 def register_block_size_trace(
     tracer: GraphTracer, min_or_max: Any, max_or_none: Any = None, /
 ) -> torch.SymInt:
+    _check_on_host(tracer, "hl.register_block_size")
     low, high = (1, min_or_max) if max_or_none is None else (min_or_max, max_or_none)
+    for bound in (low, high):
+        if isinstance(bound, bool) or not isinstance(bound, (int, torch.SymInt)):
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.register_block_size takes ints, not {describe(bound)}",
+                "it is hl.register_block_size(max) or hl.register_block_size(min, max)",
+            )
     known = symbols.static_int(low)
     if known is None or known < 1 or known & (known - 1):
         raise exc.InvalidConfig(
             f"the minimum of hl.register_block_size must be a power of two, not {low}"
+        )
+    if symbols.size_hint(high) < known:
+        raise exc.InvalidConfig(
+            f"hl.register_block_size: the maximum {symbols.size_hint(high)} is less "
+            f"than the minimum {known}"
         )
     info = tracer.env.allocate_block_size(high)
     info.min_size = known
@@ -275,14 +324,23 @@ def register_block_size_trace(
 
 @_decorators.type_propagation(register_tunable)
 def register_tunable_trace(tracer: GraphTracer, name: Any, fragment: Any) -> Any:
+    _check_on_host(tracer, "hl.register_tunable")
     if not isinstance(name, str) or not hasattr(fragment, "default"):
         raise exc.RegisterTunableArgTypes(type(name).__name__, type(fragment).__name__)
+    for value in vars(fragment).values():
+        if isinstance(value, symbols.SymValue):
+            raise exc.ConfigSpecFragmentWithSymInt(value=describe(value))
     tracer.env.config_spec.add_tunable(name, fragment)
     origin = TunableOrigin(name)
     node = tracer.call_node
     if node is not None:
         facts(node).replacement = origin
     return tracer.env.new_scalar(type(fragment.default()), origin)
+
+
+def _check_on_host(tracer: GraphTracer, name: str) -> None:
+    if tracer.on_device:
+        raise exc.NotAllowedOnDevice(construct=f"{name}()")
 
 
 # -- debugging -----------------------------------------------------------------------

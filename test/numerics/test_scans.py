@@ -9,7 +9,7 @@ import helion
 from test import scan_kernels as kernels
 from test.harness import check, randn, run
 
-CONFIGS = (None, helion.Config(block_sizes=[4]))
+CONFIGS = (None, helion.Config(block_sizes=[4]), helion.Config(block_sizes=[1]))
 TOLERANCE = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (2e-2, 1e-1)}
 
 
@@ -116,13 +116,13 @@ def test_bools_stay_bools(way: str) -> None:
     assert torch.equal(products, x.long().cumprod(2) > 0)
 
 
+@pytest.mark.parametrize("block_size", [1, 4])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_scan_ends_with_its_tile(way: str, reverse: bool) -> None:
+def test_scan_ends_with_its_tile(way: str, reverse: bool, block_size: int) -> None:
     x = randn(10, 5)
-    wanted = [from_back(torch.cumsum, part + 1, 0, reverse) for part in x.split(4)]
-    if way == "plain":  # knows no block size
-        wanted = [from_back(torch.cumsum, x + 1, 0, reverse)]
-    config = helion.Config(block_sizes=[4])
+    tiles = x.split(10 if way == "plain" else block_size)  # plain knows no block size
+    wanted = [from_back(torch.cumsum, part + 1, 0, reverse) for part in tiles]
+    config = helion.Config(block_sizes=[block_size])
     found = run(kernels.tile_cumsum, x, reverse, way=way, config=config)
     torch.testing.assert_close(found, torch.cat(wanted))
 

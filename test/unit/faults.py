@@ -45,6 +45,7 @@ def function_from(text: str, **names: Any) -> Any:
     """Return the function ``k`` of a text, as if it stood in a file."""
     filename = f"<kernel {next(_serial)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    names.setdefault("__name__", __name__)
     namespace = {"torch": torch, "helion": helion, "hl": hl, "exc": exc, **names}
     exec(compile(text, filename, "exec"), namespace)
     return namespace["k"]

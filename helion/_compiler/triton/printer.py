@@ -124,6 +124,9 @@ class _Printer(StrPrinter):
     def _print_BooleanFalse(self, expr: Any) -> str:
         return "False"
 
+    def _print_Function(self, expr: Any) -> str:
+        return self.emptyPrinter(expr)
+
     def emptyPrinter(self, expr: Any) -> str:
         raise exc.BackendUnsupported(
             backend="triton", detail=f"{type(expr).__name__} in {expr}"
@@ -131,6 +134,21 @@ class _Printer(StrPrinter):
 
 
 class _HostPrinter(_Printer):
+    def _print_PowByNatural(self, expr: Any) -> str:
+        base, exponent = expr.args
+        bits = exponent.args[0] if exponent.func.__name__ == "CeilToInt" else exponent
+        if base == 2 and bits is not exponent and _is_log2(bits):
+            return f"triton.next_power_of_2({self._print(_argument_of_log2(bits))})"
+        return f"({self._print(base)} ** {self._print(exponent)})"
+
+    def _print_OpaqueUnaryFn_log2(self, expr: Any) -> str:
+        return f"math.log2({self._print(expr.args[0])})"
+
+    def _print_ceiling(self, expr: Any) -> str:
+        if expr.args[0].as_numer_denom()[1] == 1:
+            return f"math.ceil({self._print(expr.args[0])})"
+        return super()._print_ceiling(expr)
+
     def _print_And(self, expr: Any) -> str:
         return self._join(expr, " and ")
 
@@ -144,6 +162,15 @@ class _TritonPrinter(_Printer):
 
     def sqrt(self, text: str) -> str:
         return f"tl.sqrt(({text}).to(tl.float32))"
+
+
+def _is_log2(expr: Any) -> bool:
+    return expr.func.__name__ == "OpaqueUnaryFn_log2"
+
+
+def _argument_of_log2(expr: Any) -> Any:
+    (value,) = expr.args
+    return value.args[0] if value.func.__name__ == "ToFloat" else value
 
 
 _Printer._print_min = _Printer._print_Min  # type: ignore[attr-defined]

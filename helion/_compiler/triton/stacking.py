@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def stack(state: CodegenState) -> ast.expr:
     """Stack along a last dim, which is padded to a power of two, and move it."""
     parts: list[ast.expr] = state.arg(0)
-    rank = state.value.dim()
-    dim = (state.node.args[1] if len(state.node.args) > 1 else 0) % rank
     shape = list(state.value.shape)
+    dim = (state.node.args[1] if len(state.node.args) > 1 else 0) % len(shape)
+    place, rank = state.launch.rank(shape[:dim]), state.launch.rank(shape)
     info = state.env.block_of(shape[dim])
     if info is None:
         return expr("tl.reshape({v}, {s})", v=parts[0], s=state.shape_expr(shape))
@@ -29,7 +29,7 @@ def stack(state: CodegenState) -> ast.expr:
     parts = parts + parts[-1:] * (count - len(parts))
     part_shape = shape[:dim] + shape[dim + 1 :]
     value = _joined(state, parts, part_shape)
-    order = [*range(dim), rank - 1, *range(dim, rank - 1)]
+    order = [*range(place), rank - 1, *range(place, rank - 1)]
     if order == sorted(order):
         return value
     return expr(f"tl.permute({{v}}, {order})", v=value)
