@@ -212,6 +212,16 @@ def random_rows(x: torch.Tensor, seed: torch.Tensor) -> torch.Tensor:
 
 
 @helion.kernel
+def random_row_sums(x: torch.Tensor, seed: int) -> torch.Tensor:
+    """Return the sums of rows, of which about half the elements are dropped."""
+    out = torch.empty([x.size(0)], dtype=x.dtype, device=x.device)
+    for tile in hl.tile(x.size(0)):
+        keep = hl.rand([tile, x.size(1)], seed) < 0.5
+        out[tile] = torch.where(keep, x[tile, :], 0.0).sum(1)
+    return out
+
+
+@helion.kernel
 def random_ints(
     x: torch.Tensor, low: hl.constexpr, high: hl.constexpr, seed: int
 ) -> torch.Tensor:

@@ -36,21 +36,26 @@ def _drop_dead(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def _stored_tensors(ir: DeviceIR) -> set[str]:
-    """Return host tensors that some graph writes; their loads may not merge."""
-    stored: set[str] = set()
+def _stored_tensors(ir: DeviceIR) -> set[int]:
+    """Return the storages that some graph writes; loads from them may not merge."""
+    stored: set[int] = set()
     for info in ir.graphs:
         for node in info.graph.nodes:
             if isinstance(node.target, Op) and node.target.flags.impure:
-                stored |= {n.args[0] for n in node.all_input_nodes if _is_host(n)}
+                stored |= {_storage(n) for n in node.all_input_nodes if _is_host(n)}
     return stored
+
+
+def _storage(node: fx.Node) -> int:
+    """Return what a host tensor and its views have in common."""
+    return node.meta["val"].untyped_storage()._cdata
 
 
 def _is_host(node: fx.Node) -> bool:
     return getattr(node.target, "__name__", "") == "_host_tensor"
 
 
-def _merge_equal(graph: fx.Graph, stored: set[str]) -> None:
+def _merge_equal(graph: fx.Graph, stored: set[int]) -> None:
     seen: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if is_effect(node) or _reads_stored(node, stored):
@@ -62,10 +67,10 @@ def _merge_equal(graph: fx.Graph, stored: set[str]) -> None:
             graph.erase_node(node)
 
 
-def _reads_stored(node: fx.Node, stored: set[str]) -> bool:
+def _reads_stored(node: fx.Node, stored: set[int]) -> bool:
     if node.target is operator.getitem or not isinstance(node.target, Op):
         return False
-    return any(_is_host(n) and n.args[0] in stored for n in node.all_input_nodes)
+    return any(_is_host(n) and _storage(n) in stored for n in node.all_input_nodes)
 
 
 def _key(value: Any) -> Any:

@@ -93,7 +93,9 @@ def _update(state: CodegenState, names: list[str], values: list[ast.expr]) -> No
         text = text_of(value)
         later = {n for n in names[:position] if n != names[position]}
         if text in targets and text in later:
-            value = state.launch.lift(expr("{v} + 0", v=value), f"{text}_old")
+            old = state.launch.new_var(f"{text}_old")
+            state.launch.emit(assign(old, value))
+            value = expr(old)
         safe.append(value)
     for name, value in zip(names, safe, strict=True):
         if text_of(value) != name:

@@ -309,6 +309,20 @@ class CompileEnvironment:
             if known is not None and known > 1:
                 self.note_constant(known)
 
+    def check_reach(self, value: torch.Tensor) -> None:
+        """Make offsets 64-bit if an element of a host tensor is out of 32-bit reach."""
+        if self.index_dtype == torch.int64:
+            return
+        last = reach(value)
+        blocks = {info.symbol for info in self.block_sizes}
+        if symbols.sym_expr(last).free_symbols & blocks:
+            return  # one entry per tile: small, and different for each Config
+        if last <= INT32_MAX:
+            return
+        if self.settings.index_dtype is not None:
+            raise exc.IndexOffsetOutOfRangeForInt32(self.settings.index_dtype)
+        raise OffsetsAreWide
+
     def host_origin(self, value: torch.Tensor) -> Origin | None:
         """Return the host spelling of a tensor, None if it is a device value."""
         found = self.host_tensors.get(id(value))
@@ -360,12 +374,29 @@ class ExtentCollision(CompileAgain):
         self.value = value
 
 
+class OffsetsAreWide(CompileAgain):
+    """A tensor of the host function is too large for 32-bit offsets."""
+
+
 class SizesMustAgree(CompileAgain):
     """An operation needs two sizes, equal in this call, to be equal in all."""
 
     def __init__(self, left: object, right: object) -> None:
         super().__init__(left, right)
         self.pair = (str(left), str(right))
+
+
+INT32_MAX = 2**31 - 1
+
+
+def reach(tensor: torch.Tensor) -> Any:
+    """Return the largest element offset that indexing a tensor can give."""
+    total: Any = 0
+    for size, stride in zip(tensor.size(), tensor.stride(), strict=True):
+        if symbols.static_int(size) == 0:
+            return 0
+        total = total + (size - 1) * stride
+    return total
 
 
 _prime_cache: list[int] = []

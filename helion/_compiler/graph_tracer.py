@@ -266,6 +266,7 @@ class GraphTracer(TorchDispatchMode):
         """Return the ``_host_tensor`` node of a host tensor."""
         origin = self.env.host_origin(value)
         assert origin is not None
+        self.env.check_reach(value)
         name = origin.host_str()
         self.ir.host_tensors[name] = self.env.host_tensors[id(value)]
         return self._shared(name, _host_tensor, value)

@@ -24,8 +24,11 @@ from . import guards
 from .backend import backend_named
 from .clean_graphs import clean_graphs
 from .compile_environment import CompileEnvironment
+from .compile_environment import INT32_MAX
 from .compile_environment import ExtentCollision
+from .compile_environment import OffsetsAreWide
 from .compile_environment import SizesMustAgree
+from .compile_environment import reach
 from .device_ir import DeviceIR
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
@@ -83,6 +86,7 @@ class Learned:
 
     constants: set[int] = field(default_factory=set)
     equal: set[tuple[str, str]] = field(default_factory=set)
+    wide: bool = False
 
 
 def compile_function(
@@ -97,6 +101,8 @@ def compile_function(
             learned.constants.add(collision.value)
         except SizesMustAgree as sizes:
             learned.equal.add(sizes.pair)
+        except OffsetsAreWide:
+            learned.wide = True
 
 
 def _compile(
@@ -104,8 +110,7 @@ def _compile(
 ) -> HostProgram:
     start = time.perf_counter()
     host = parse(fn)
-    env = _environment(host, args, settings)
-    env.constants |= learned.constants
+    env = _environment(host, args, settings, learned)
     ir = DeviceIR()
     values = _arguments(host, env, args)
     env.assume_equal(learned.equal)
@@ -129,7 +134,7 @@ def _compile(
 
 
 def _environment(
-    host: HostFunction, args: tuple[Any, ...], settings: Settings
+    host: HostFunction, args: tuple[Any, ...], settings: Settings, learned: Learned
 ) -> CompileEnvironment:
     found = first_tensor(dict(zip(host.params, args, strict=False)))
     if found is None:
@@ -137,7 +142,8 @@ def _environment(
     text, tensor = found
     env = CompileEnvironment(tensor.device, settings, backend_named(settings.backend))
     env.device_text = f"{text}.device"
-    env.index_dtype = _index_dtype(args, settings)
+    env.index_dtype = _index_dtype(args, settings, learned)
+    env.constants |= learned.constants
     return env
 
 
@@ -155,11 +161,13 @@ def first_tensor(named: Any, prefix: str = "") -> tuple[str, torch.Tensor] | Non
     return None
 
 
-def _index_dtype(args: tuple[Any, ...], settings: Settings) -> torch.dtype:
+def _index_dtype(
+    args: tuple[Any, ...], settings: Settings, learned: Learned
+) -> torch.dtype:
     """32-bit offsets unless a tensor reaches beyond them."""
-    wide = any(_reach(t) > torch.iinfo(torch.int32).max for t in _tensors(args))
+    wide = any(reach(t) > INT32_MAX for t in _tensors(args))
     if settings.index_dtype is None:
-        return torch.int64 if wide else torch.int32
+        return torch.int64 if wide or learned.wide else torch.int32
     if wide and settings.index_dtype != torch.int64:
         raise exc.InputTensorNumelExceedsIndexType(index_dtype=settings.index_dtype)
     return settings.index_dtype
@@ -173,13 +181,6 @@ def _tensors(values: Any) -> list[torch.Tensor]:
     if isinstance(values, (list, tuple)):
         return [t for v in values for t in _tensors(v)]
     return []
-
-
-def _reach(tensor: torch.Tensor) -> int:
-    if 0 in tensor.shape:
-        return 0
-    pairs = zip(tensor.shape, tensor.stride(), strict=True)
-    return sum((size - 1) * stride for size, stride in pairs)
 
 
 def _arguments(

@@ -39,6 +39,22 @@ def test_whole_rows_and_a_seed_in_memory(way: str) -> None:
     assert torch.equal(found, wanted)
 
 
+def test_extents_known_only_at_run_time(way: str) -> None:
+    x, seed = torch.empty(5, 21), torch.tensor([3])
+    found = run(kernels.random_rows, x, seed, way=way, static_shapes=False)
+    wanted = uniform(philox(3, torch.arange(5 * 21))[0]).view(5, 21)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("chunk", [None, 8])
+def test_row_walked_in_chunks(way: str, chunk: int | None) -> None:
+    x = torch.arange(5 * 37.0).view(5, 37)
+    config = helion.Config(block_sizes=[4], reduction_loops=[chunk])
+    found = run(kernels.random_row_sums, x, 3, way=way, config=config)
+    keep = uniform(philox(3, torch.arange(5 * 37))[0]).view(5, 37) < 0.5
+    assert torch.equal(found, torch.where(keep, x, 0.0).sum(1))
+
+
 @pytest.mark.parametrize("low, high", [(0, 2), (-5, 9), (-(2**31), 2**31 - 1)])
 def test_integers_in_a_range(way: str, low: int, high: int) -> None:
     x = torch.empty(13, 21)

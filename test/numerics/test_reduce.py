@@ -146,6 +146,18 @@ def test_tuple_of_value_and_index(way: str, shape: tuple[int, int]) -> None:
     )
 
 
+def test_dynamic_shapes(way: str) -> None:
+    check(
+        kernels.fold_rows,
+        randn(5, 37),
+        kernels.length,
+        0,
+        way=way,
+        reference=lambda x, *_: x.norm(dim=-1),
+        static_shapes=False,
+    )
+
+
 def test_zero_columns_give_other(way: str) -> None:
     check(
         kernels.fold_rows,

@@ -139,6 +139,19 @@ def test_torch_names_and_dtypes(way: str, dtype: torch.dtype) -> None:
     )
 
 
+def test_dynamic_shapes(way: str) -> None:
+    check(
+        kernels.scan_rows,
+        randn(5, 37),
+        torch.add,
+        True,
+        way=way,
+        reference=lambda x, *_: from_back(torch.cumsum, x + 1, 1, True),
+        tolerance=TOLERANCE,
+        static_shapes=False,
+    )
+
+
 @pytest.mark.parametrize("dim", [0, 1, 2])
 def test_stack(way: str, dim: int) -> None:
     check(
