@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -56,7 +58,10 @@ def register_backend(backend: Backend) -> None:
 
 
 def backend_named(name: str) -> Backend:
-    """Return a registered target; BackendUnsupported names the known ones."""
+    """Return a target, loading its folder; BackendUnsupported if there is none."""
+    if name not in _backends and name.isidentifier():
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(f".{name}.backend", __package__)
     if name not in _backends:
         raise exc.BackendUnsupported(
             f"no backend is called {name!r}; known: {', '.join(sorted(_backends))}"

@@ -206,7 +206,11 @@ class DefaultPicker:
     def _for_folds(self) -> None:
         """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
         runs = self._contiguous_axes()
-        whole = {b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction}
+        whole = {
+            b.block_id: b.size_hint()
+            for b in self.env.block_sizes
+            if b.is_reduction or b.is_chunked
+        }
         rolled = {s.block_id: s for s in self.spec.reduction_loops}
         row = max(whole.values(), default=1)
         inner = [b for b in self.blocks if b not in self.grid]

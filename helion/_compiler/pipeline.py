@@ -38,7 +38,6 @@ from .lowering import prepare_lowerings
 from .node_masking import mask_inputs
 from .number_accesses import number_accesses
 from .roll_reduction import roll_reductions
-from .triton import backend as _triton  # noqa: F401 (registers the target)
 from .type_dump import dump_types
 from .type_propagation import propagate_types
 

@@ -20,9 +20,7 @@ def test_small_tensors_have_narrow_offsets() -> None:
 
 
 def test_large_argument_has_wide_offsets() -> None:
-    assert "pid_flat.to(tl.int64)" in text_of(add, (2**31 + 7,), (2**31 + 7,)).replace(
-        "pid_0.to", "pid_flat.to"
-    )
+    assert ".to(tl.int64)" in text_of(add, (2**31 + 7,), (2**31 + 7,))
 
 
 def test_large_result_of_small_arguments_has_wide_offsets() -> None:
