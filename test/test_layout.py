@@ -44,7 +44,11 @@ def test_example_has_a_main_that_checks(name: str) -> None:
 
 def test_architecture_page_answers_and_names_its_tests() -> None:
     page = (ROOT / "docs" / "design.md").read_text()
-    for words in ("Why host and device are split", "## Two stages", "Where a Config acts"):
+    for words in (
+        "Why host and device are split",
+        "## Two stages",
+        "Where a Config acts",
+    ):
         assert words in page
     named = re.findall(r"test/[\w/]+\.py", page)
     assert len(named) >= 3 and all((ROOT / name).exists() for name in named)

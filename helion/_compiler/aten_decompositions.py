@@ -77,7 +77,8 @@ def sum_dims(
     integral = not (x.dtype.is_floating_point or x.dtype.is_complex)
     result = dtype or (torch.int64 if integral else x.dtype)
     compute = _compute_dtype(result)
-    if len(dims) == 1 and x.dtype == compute == result and not keepdim:
+    is_plain = len(dims) == 1 and dim not in (None, [], ()) and not keepdim
+    if is_plain and x.dtype == compute == result:
         return NotImplemented
     value = x.to(compute)
     value = _each_dim(lambda v, d: aten.sum.dim_IntList(v, [d]), value, dims, keepdim)

@@ -34,7 +34,7 @@ _SIDE_EFFECTS = (
 _REFUSED = {getattr(builtins, n): n for n in _SIDE_EFFECTS if hasattr(builtins, n)}
 _MUTATORS = (
     "append extend insert pop remove clear sort reverse update setdefault popitem add "
-    "discard"
+    "discard __setitem__"
 ).split()
 _SYMBOLS = {
     operator.add: "+",
@@ -122,9 +122,9 @@ def check_container(function: Any, owned: set[int]) -> None:
     if not isinstance(owner, (list, dict, set)) or id(owner) in owned:
         return
     if getattr(function, "__name__", "") in _MUTATORS:
+        kind = type(owner).__name__
         raise exc.TypeInferenceError(
-            f"{type(owner).__name__}.{function.__name__}() changes a "
-            f"{type(owner).__name__} made outside this loop or branch",
+            f"{function.__name__} changes a {kind} made outside this loop or branch",
             hint="make it in the same loop, or carry a tensor instead",
         )
 

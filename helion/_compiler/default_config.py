@@ -206,56 +206,45 @@ class DefaultPicker:
     def _for_folds(self) -> None:
         """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
         runs = self._contiguous_axes()
-        whole = {
-            b.block_id: b.size_hint()
-            for b in self.env.block_sizes
-            if b.is_reduction or b.is_chunked
-        }
-        rolled = {s.block_id: s for s in self.spec.reduction_loops}
-        row = max(whole.values(), default=1)
-        inner = [b for b in self.blocks if b not in self.grid]
-        budget = FOLD_NUMEL
-        for block_id in sorted(self.blocks, key=lambda b: (b not in runs, b)):
-            is_run = block_id in runs
-            size = 1
-            if is_run and whole:
-                size = min(next_power(self._hint(block_id)), 64)
-            elif is_run:
-                size = min(next_power(self._hint(block_id)), 2048)
-            elif not whole and block_id not in inner:
-                size = 4
-            self.sizes[block_id] = max(self._clamped(block_id, size), 1)
-        tile = 1
+        whole = {b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction}
         for block_id in self.blocks:
-            if block_id in runs and whole:
-                tile *= self.sizes[block_id]
-        for block_id, spec in rolled.items():
-            padded = next_power(whole[block_id])
-            limit = MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile
-            spec.default = whole[block_id] if padded <= limit else max(
-                min(FOLD_NUMEL // tile, padded), 16
-            )
-            if padded <= limit:
-                budget = max(FOLD_NUMEL // (2 * max(padded, 1)), 1)
+            self.sizes[block_id] = self._fold_block(block_id, runs, bool(whole))
+        tile = math.prod(self.sizes[b] for b in runs) if whole else 1
+        for spec in self.spec.reduction_loops:
+            spec.default = self._chunk(spec.size_hint, tile)
         if whole and tile == 1:
-            self._widen_rows(row, inner)
+            self._widen_rows(max(whole.values()))
         self._fold_warps(whole, tile)
-        del budget
 
-    def _widen_rows(self, row: int, inner: list[int]) -> None:
+    def _fold_block(self, block_id: int, runs: set[int], has_whole: bool) -> int:
+        """Tile the contiguous axis; beside whole rows one index at a time will do."""
+        if block_id in runs:
+            limit = 64 if has_whole else 2048
+            size = min(next_power(self._hint(block_id)), limit)
+        else:
+            size = 4 if block_id in self.grid and not has_whole else 1
+        return self._clamped(block_id, size)
+
+    def _chunk(self, size: int, tile: int) -> int:
+        """Return how much of a folded axis to hold; all of it if registers allow."""
+        padded = next_power(size)
+        if padded <= (MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile):
+            return size
+        return max(min(FOLD_NUMEL // tile, padded), 16)
+
+    def _widen_rows(self, row: int) -> None:
         """Short rows share a program; long ones have one each."""
-        rows = max(2048 // max(next_power(row), 1), 1)
+        rows = max(2048 // next_power(row), 1)
         for block_id in self.blocks:
             info = self.env.block_sizes[block_id]
-            if block_id in inner or not self._is_carried_over(info):
-                programs = self._hint(block_id) // max(rows, 1)
-                while rows > 1 and programs < 4 * self._sms() and block_id in self.grid:
-                    rows //= 2
-                    programs = self._hint(block_id) // rows
-                self.sizes[block_id] = rows
-            else:
+            if block_id in self.grid and self._is_carried_over(info):
                 share = self._hint(block_id) // (CARRIED_ROWS * self._sms())
                 self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
+                continue
+            is_grid = block_id in self.grid
+            while rows > 1 and is_grid and self._hint(block_id) < 4 * rows * self._sms():
+                rows //= 2
+            self.sizes[block_id] = rows
 
     def _is_carried_over(self, info: Any) -> bool:
         """Whether a tile of rows is only walked by an inner loop."""

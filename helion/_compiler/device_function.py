@@ -34,6 +34,7 @@ from .indexing_strategy import PointerIndexing
 from .indexing_strategy import align
 from .host_function import RESERVED_NAMES
 from .host_function import read_names
+from .loop_options import range_options
 from .reduction_strategy_base import PersistentReductionStrategy
 from .reduction_strategy_base import ReductionStrategy
 from .variable_origin import BlockSizeOrigin
@@ -146,28 +147,7 @@ class DeviceFunction:
 
     def range_options(self, block_id: int | None) -> str:
         """Return the ``tl.range`` options of a loop (None: the persistent grid)."""
-        for index, spec in enumerate(self.env.config_spec.ranges):
-            if spec.is_grid if block_id is None else block_id in spec.block_ids:
-                return self._range_text(index)
-        return ""
-
-    def _range_text(self, index: int) -> str:
-        config = self.config
-        parts = []
-        for key, name in (
-            ("range_unroll_factors", "loop_unroll_factor"),
-            ("range_warp_specializes", "warp_specialize"),
-            ("range_num_stages", "num_stages"),
-            ("range_multi_buffers", "disallow_acc_multi_buffer"),
-            ("range_flattens", "flatten"),
-        ):
-            values = config.get(key) or []
-            value = values[index] if index < len(values) else None
-            if value is None or (value == 0 and not isinstance(value, bool)):
-                continue
-            value = not value if key == "range_multi_buffers" else value
-            parts.append(f", {name}={value}")
-        return "".join(parts)
+        return range_options(self.env.config_spec, self.config, block_id)
 
     # -- statements ----------------------------------------------------------------
 

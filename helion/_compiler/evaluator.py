@@ -232,6 +232,11 @@ class Evaluator(ast.NodeVisitor):
             if isinstance(result, torch.Tensor) or isinstance(value, torch.Tensor):
                 both = [scalar_to_tensor(self.tracer, v) != 0 for v in (result, value)]
                 result = both[0] & both[1] if is_and else both[0] | both[1]
+            elif self.on_device and not all(_is_bool(v) for v in (result, value)):
+                raise exc.TypeInferenceError(
+                    "'and'/'or' of run-time numbers would return one of them",
+                    hint="compare them, e.g. n != 0, or use an if statement",
+                )
             elif is_and:
                 result = _as_symbool(result) & _as_symbool(value)
             else:
@@ -293,9 +298,12 @@ class Evaluator(ast.NodeVisitor):
         """Name a host tensor that was reached through a host container."""
         is_tensor = isinstance(result, torch.Tensor)
         if is_tensor and not isinstance(container, torch.Tensor):
-            known = self.tracer.builder is not None and self.tracer.builder.lookup(result)
-            if not known:
-                self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
+            builder = self.tracer.builder
+            if builder is not None and builder.lookup(result) is not None:
+                return result
+            if self.tracer.is_device_value(result):
+                raise exc.CrossRootDeviceValue(name=ast.unparse(node))
+            self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
         return result
 
     def evaluate_index(self, node: ast.expr) -> Any:
@@ -446,10 +454,14 @@ class Evaluator(ast.NodeVisitor):
         raise _with_helper(typed) from error
 
 
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, (bool, torch.SymBool))
+
+
 def _as_symbool(value: Any) -> Any:
     if isinstance(value, (torch.SymInt, torch.SymFloat)):
         return value != 0
-    return value
+    return value if isinstance(value, torch.SymBool) else bool(value)
 
 
 def raw_extents(values: Any) -> list[int]:

@@ -42,6 +42,9 @@ def _emit_node(fn: DeviceFunction, node: fx.Node, values: dict[fx.Node, Any]) ->
         result = lowering.codegen(state)
     except exc.Base as error:
         raise error.with_location(node.meta.get("location"))
+    except Exception as error:
+        wrapped = exc.InductorLoweringError(error, f"in {node.format_node()}")
+        raise wrapped.with_location(node.meta.get("location")) from error
     if not isinstance(result, ast.expr):
         return result
     if node.target is _host_tensor or is_atom(result):

@@ -97,6 +97,7 @@ class GraphTracer(TorchDispatchMode):
         self.env = env
         self.ir = ir
         self.builder: GraphBuilder | None = None
+        self.builders: list[GraphBuilder] = []
         self.location: SourceLocation | None = None
         self._decompositions: dict[Any, Callable[..., Any]] | None = None
         self._paused = False
@@ -107,11 +108,16 @@ class GraphTracer(TorchDispatchMode):
         """Whether device code is being recorded."""
         return self.builder is not None
 
+    def is_device_value(self, value: torch.Tensor) -> bool:
+        """Whether some graph made a tensor, be it out of reach by now."""
+        return any(builder.owns(value) for builder in self.builders)
+
     @contextlib.contextmanager
     def recording(self) -> Iterator[GraphBuilder]:
         """Record into a new graph inside the current one."""
         outer = self.builder
         self.builder = GraphBuilder(outer)
+        self.builders.append(self.builder)
         try:
             if outer is None:
                 with self:

@@ -7,11 +7,13 @@ Inductor, in ``inductor_adapter``; the replay of a graph, in ``graph_interpreter
 from __future__ import annotations
 
 from .graph_interpreter import interpret_graph as codegen_call_with_graph
-from .lowering import APIFuncLowering
-from .lowering import Lowering
-from .lowering import PointwiseLowering
-from .lowering import ReductionLowering
-from .lowering import SimpleLowering
+from .lowering import (
+    APIFuncLowering,
+    Lowering,
+    PointwiseLowering,
+    ReductionLowering,
+    SimpleLowering,
+)
 from .lowering import prepare_lowerings as prepare_graph_lowerings
 
 __all__ = [

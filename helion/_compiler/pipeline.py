@@ -6,12 +6,14 @@ Config and changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Iterator
 
 import torch
 
@@ -23,6 +25,7 @@ from . import finalize_config
 from . import guards
 from .backend import backend_named
 from .clean_graphs import clean_graphs
+from .compile_environment import CompileAgain
 from .compile_environment import CompileEnvironment
 from .compile_environment import INT32_MAX
 from .compile_environment import ExtentCollision
@@ -46,6 +49,9 @@ if TYPE_CHECKING:
 
     from ..runtime.config import Config
     from ..runtime.settings import Settings
+
+# Every attempt learns one fact more about the sizes of the kernel.
+MAX_ATTEMPTS = 100
 
 
 @dataclass
@@ -93,7 +99,7 @@ def compile_function(
 ) -> HostProgram:
     """Stage 1: parse, propagate types, trace, lower, mask and roll."""
     learned = Learned()
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         try:
             return _compile(fn, args, settings, learned)
         except ExtentCollision as collision:
@@ -102,6 +108,7 @@ def compile_function(
             learned.equal.add(sizes.pair)
         except OffsetsAreWide:
             learned.wide = True
+    raise exc.InternalError(f"{fn.__name__}: compiling does not come to an end")
 
 
 def _compile(
@@ -117,6 +124,16 @@ def _compile(
     dump("types", lambda: dump_types(host))
     exc.raise_collected(env.errors)
     _check_roots(host, ir)
+    with _named_failures(host):
+        _analyze(env, ir)
+    program = HostProgram(host, env, ir)
+    program.guards, program.guard_values = guards.of(host, env)
+    dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")
+    return program
+
+
+def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
+    """Everything between tracing and the first Config."""
     clean_graphs(ir)
     number_accesses(ir, env)
     prepare_lowerings(ir, env)
@@ -126,10 +143,18 @@ def _compile(
     dump("roll", lambda: _rolled_text(ir))
     finalize_config.finalize(env, ir)
     default_config.prefer_defaults(env, ir)
-    program = HostProgram(host, env, ir)
-    program.guards, program.guard_values = guards.of(host, env)
-    dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")
-    return program
+
+
+@contextlib.contextmanager
+def _named_failures(host: HostFunction) -> Iterator[None]:
+    """Let whatever escapes from a pass at least name the kernel."""
+    try:
+        yield
+    except (exc.Base, CompileAgain):
+        raise
+    except Exception as error:
+        wrapped = exc.InternalError(error)
+        raise wrapped.with_location(host.location(host.tree)) from error
 
 
 def _environment(

@@ -38,7 +38,7 @@ class ProgramIds:
 
     def grid_text(self) -> str:
         """Return the host code of the launch grid."""
-        return f"({' * '.join(self._counts())},)"
+        return f"({' * '.join(f'({count})' for count in self._counts())},)"
 
     def _counts(self) -> list[str]:
         return [axis.host_count for axis in self.axes]

@@ -105,8 +105,8 @@ class NDTileStrategy(TileStrategy):
         host_size = fn.constexprs[size].host
         numel = dim.end if symbols.static_int(dim.begin) == 0 else dim.end - dim.begin
         host = fn.host_text(symbols.sym_expr(numel))
-        # An empty range has no programs; cdiv of a negative length would have some.
-        count = host if host_size == "1" else f"triton.cdiv({host}, {size})"
+        # An empty range has no programs; a negative length could ask for some.
+        count = host if host_size == "1" else _host_cdiv(host, size)
         if symbols.static_int(dim.begin) != 0:
             count = f"max({count}, 0)"
         length = fn.size_expr(numel)
@@ -205,7 +205,7 @@ class FlattenedTileStrategy(NDTileStrategy):
         numel = sympy.Mul(*(symbols.sym_expr(dim.end) for dim in self.dims))
         host = self.fn.host_text(numel)
         device = expr(f"tl.cdiv({{n}}, {size})", n=self._total())
-        return [GridAxis(self._pid("flat"), f"triton.cdiv({host}, {size})", device)]
+        return [GridAxis(self._pid("flat"), _host_cdiv(host, size), device)]
 
     def _total(self) -> ast.expr:
         known = [symbols.static_int(dim.end) for dim in self.dims]
@@ -281,6 +281,11 @@ class FlattenedTileStrategy(NDTileStrategy):
         super().leave()
         if tuple(self.block_ids) in self.fn.flattened:
             self.fn.flattened.remove(tuple(self.block_ids))
+
+
+def _host_cdiv(numel: str, size: str) -> str:
+    """Return the host code of a number of tiles: bare arithmetic, as each call runs it."""
+    return f"(({numel}) + {size} - 1) // {size}"
 
 
 def _bound(fn: DeviceFunction, value: Any) -> ast.expr:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 WIDTH = 88
 _OPEN, _CLOSE, _QUOTES = "([{", ")]}", "'\""
-_OPERATORS = (" + ", " & ")
 
 
 def wrap_lines(text: str, width: int = WIDTH) -> str:
@@ -28,30 +27,37 @@ def _wrapped(line: str, width: int) -> list[str]:
         return _wrapped_sum(line, indent)
     start, stop = found
     items = _items(line[start + 1 : stop])
-    if len(items) == 1 and not items[0].endswith(")"):
-        return [line]
     inner = indent + "    "
-    result = [line[: start + 1]]
-    result += _filled(items, inner, width)
-    result.append(indent + line[stop:])
-    return result
+    if len(items) > 1 or items[0].endswith(")"):
+        lines = _filled(items, inner, width)
+    else:
+        lines = [inner + term for term in _terms(items[0])]
+    return [line[: start + 1], *lines, indent + line[stop:]]
 
 
 def _wrapped_sum(line: str, indent: str) -> list[str]:
     """Put the terms of an assigned sum on lines of their own."""
     target, equals, value = line.partition(" = ")
-    depth, start = 0, 0
-    terms: list[str] = []
-    for place, char in _code(value):
-        depth += (char in _OPEN) - (char in _CLOSE)
-        if not depth and value[place : place + 3] in _OPERATORS:
-            terms.append(value[start:place])
-            start = place + 1
-    if not equals or not terms:
+    terms = _terms(value)
+    if not equals or len(terms) == 1:
         return [line]
-    inner = indent + "    "
-    lines = [inner + term for term in [*terms, value[start:]]]
+    lines = [f"{indent}    {term}" for term in terms]
     return [f"{target} = (", *lines, f"{indent})"]
+
+
+def _terms(value: str) -> list[str]:
+    """Split before the operators outside brackets that bind the least."""
+    for operators in ((" + ", " & "), (" * ",)):
+        depth, start = 0, 0
+        terms: list[str] = []
+        for place, char in _code(value):
+            depth += (char in _OPEN) - (char in _CLOSE)
+            if not depth and value[place : place + 3] in operators:
+                terms.append(value[start:place])
+                start = place + 1
+        if terms:
+            return [*terms, value[start:]]
+    return [value]
 
 
 def _filled(items: list[str], indent: str, width: int) -> list[str]:

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from helion.runtime.ready_kernel import ready_kernel
+
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from helion.runtime.ready_kernel import ReadyKernel
 
 # Attribute of a jit function that holds its DirectLauncher, or None if it has none.
 _SLOT = "_helion_direct_launcher"
 _UNSEEN = object()
 
-# Types of constexpr values whose equality (with the type) means the same kernel.
+# How calls with one tuple of argument types find their kernel: a function from them to
+# the facts that select it and the values for the C launcher (None: other types), and
+# the kernels by facts.
+Plan = tuple[
+    Callable[..., tuple[Hashable, tuple[Any, ...]] | None],
+    dict[Hashable, "ReadyKernel"],
+]
+_NO_PLAN: Plan = (lambda *args: None, {})
+
+# Types of values whose equality (with the type) means the same kernel.
 _PLAIN_CONSTANTS = (int, bool, str, type(None))
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter)
+
+# The source of the facts about argument {0}, by its type; "": the type says all.
+# Equality of floats hides the sign of zero, and NaN is not equal to itself.
+_CONSTANT_FACTS = {**dict.fromkeys(_PLAIN_CONSTANTS, "a{0}"), float: "a{0}.hex()"}
+_TENSOR_FACTS = "a{0}.dtype, a{0}.is_cuda, not (p{0} := a{0}.data_ptr()) & 15"
+_FACTS = {
+    **dict.fromkeys(_PLAIN_TENSORS, _TENSOR_FACTS),
+    int: "not a{0} & 15 if 1 < a{0} < 2147483648 else wide(a{0})",
+    bool: "a{0}",
+    float: "",
+    type(None): "",
+}
 
 
 def default_launcher(
@@ -28,7 +53,7 @@ def default_launcher(
     """Run ``jit_fn`` once per point of ``grid``; an empty grid runs nothing.
 
     The first launch of a specialization goes through ``jit_fn.run``. Later ones with
-    the same facts (see ``DirectLauncher.key``) call the compiled kernel directly.
+    the same facts (see ``DirectLauncher``) call the compiled kernel directly.
     Whatever is out of the ordinary, hooks for example, goes through ``jit_fn.run``.
     """
     if 0 in grid:
@@ -36,18 +61,9 @@ def default_launcher(
     direct: Any = getattr(jit_fn, _SLOT, _UNSEEN)
     if direct is _UNSEEN:
         direct = _attach(jit_fn)
-    options["num_warps"] = num_warps
-    options["num_stages"] = num_stages
-    if direct is None:
-        return jit_fn[grid](*args, **options)
-    key = direct.key(args, options)
-    launch = direct.ready.get(key) if key is not None else None
-    if launch is not None:
-        return launch(grid, args)
-    kernel = jit_fn.run(*args, grid=grid, warmup=False, **options)
-    if key is not None:
-        direct.remember(key, kernel)
-    return kernel
+    if direct is not None:
+        return direct.launch(grid, args, num_warps, num_stages, options)
+    return jit_fn[grid](*args, num_warps=num_warps, num_stages=num_stages, **options)
 
 
 def _attach(jit_fn: Any) -> DirectLauncher | None:
@@ -67,6 +83,10 @@ def _attach(jit_fn: Any) -> DirectLauncher | None:
 class DirectLauncher:
     """The compiled kernels of one jit function, by the facts Triton specializes on.
 
+    Per tensor: dtype, 16-byte alignment and whether a GPU holds it; per integer:
+    whether it is 1, divisible by 16, and its width; per constexpr: type and value.
+    Beside them the current device and the options. Not coarser than Triton's.
+
     Triton's instrumentation mode and target are read once; its hooks at each call.
     """
 
@@ -78,99 +98,137 @@ class DirectLauncher:
         self.jit_fn = jit_fn
         self.constant = tuple(bool(param.is_constexpr) for param in jit_fn.params)
         self.runtime = knobs.runtime
+        self.enter_hooks = knobs.runtime.launch_enter_hook
+        self.exit_hooks = knobs.runtime.launch_exit_hook
         self.driver = driver.active
+        self.get_device = _device_getter(self.driver)
+        self.get_stream = self.driver.get_current_stream
         # Elsewhere a specialization also depends on the size of storages.
         self.usable = (
             self.driver.get_current_target().backend == "cuda"
             and not knobs.compilation.instrumentation_mode
         )
-        self.ready: dict[Hashable, ReadyKernel] = {}
+        self.plan = _NO_PLAN
+        self.plans: dict[tuple[type, ...], Plan] = {}
 
-    def key(self, args: tuple[Any, ...], options: Mapping[str, Any]) -> Hashable | None:
-        """Return the facts that select a compiled kernel; None: leave it to Triton.
+    def launch(
+        self,
+        grid: tuple[int, ...],
+        args: tuple[Any, ...],
+        num_warps: int,
+        num_stages: int,
+        options: dict[str, Any],
+    ) -> Any:
+        """Launch on the current stream; return the compiled kernel, as Triton does."""
+        extra = _option_facts(options) if options else ()
+        is_usual = self.usable and len(args) == len(self.constant)
+        if extra is None or not is_usual or self.is_watched():
+            return self._by_triton(grid, args, num_warps, num_stages, options)
+        facts_of, kernels = self.plan
+        found = facts_of(*args)
+        if found is None:
+            facts_of, kernels = self.plan = self._plan_for(args)
+            if (found := facts_of(*args)) is None:
+                return self._by_triton(grid, args, num_warps, num_stages, options)
+        facts, values = found
+        device = self.get_device()
+        key = (facts, device, num_warps, num_stages, extra, self.runtime.debug)
+        ready = kernels.get(key)
+        if ready is None:
+            kernel = self._by_triton(grid, args, num_warps, num_stages, options)
+            self._remember(kernels, key, kernel, args)
+            return kernel
+        size = len(grid)
+        y = grid[1] if size > 1 else 1
+        z = grid[2] if size > 2 else 1
+        return ready(grid[0], y, z, self.get_stream(device), args, values)
 
-        Per tensor: dtype and 16-byte alignment; per integer: whether it is 1, divisible
-        by 16, and its width; per constexpr: type and value. Not coarser than Triton's.
-        """
-        if not self.usable or len(args) != len(self.constant) or self.is_watched():
-            return None
-        facts: list[Any] = [self.driver.get_current_device(), self.runtime.debug]
-        for arg, constant in zip(args, self.constant):
-            fact = _constant_fact(arg) if constant else _fact(arg)
-            if fact is None:
-                return None
-            facts.append(fact)
-        for name, value in options.items():
-            if type(value) not in _PLAIN_CONSTANTS:
-                return None
-            facts.append((name, type(value), value))
-        return tuple(facts)
+    def _plan_for(self, args: tuple[Any, ...]) -> Plan:
+        kinds = tuple(map(type, args))
+        if kinds not in self.plans:
+            self.plans[kinds] = _new_plan(kinds, self.constant)
+        return self.plans[kinds]
 
-    def is_watched(self) -> bool:
-        """Tell whether someone hooked into launches or the compiler."""
+    def is_watched(self) -> Any:
+        """Tell by truth whether someone hooked into launches or the compiler."""
         runtime = self.runtime
-        return bool(
+        return (
             self.jit_fn.pre_run_hooks
+            or self.enter_hooks.calls
+            or self.exit_hooks.calls
+            or runtime.launch_enter_hook is not self.enter_hooks
+            or runtime.launch_exit_hook is not self.exit_hooks
             or runtime.add_stages_inspection_hook is not None
-            or _has_hooks(runtime.launch_enter_hook)
-            or _has_hooks(runtime.launch_exit_hook)
         )
 
-    def remember(self, key: Hashable, kernel: Any) -> None:
+    def _by_triton(
+        self,
+        grid: tuple[int, ...],
+        args: tuple[Any, ...],
+        num_warps: int,
+        num_stages: int,
+        options: dict[str, Any],
+    ) -> Any:
+        options = {**options, "num_warps": num_warps, "num_stages": num_stages}
+        return self.jit_fn.run(*args, grid=grid, warmup=False, **options)
+
+    def _remember(
+        self,
+        kernels: dict[Hashable, ReadyKernel],
+        key: Hashable,
+        kernel: Any,
+        args: tuple[Any, ...],
+    ) -> None:
         """Launch ``kernel`` directly from now on, if it can be."""
         # Triton checks at each launch that the globals a kernel read are unchanged.
         if self.jit_fn.used_global_vals:
             return
+        launcher_cls = getattr(self.driver, "launcher_cls", None)
         try:
-            self.ready[key] = ReadyKernel(kernel, self.driver)
+            kernels[key] = ready_kernel(kernel, launcher_cls, args)
         except AttributeError:
             return
 
 
-class ReadyKernel:
-    """A compiled kernel loaded on a device, with all that a launch needs."""
-
-    __slots__ = ("driver", "function", "kernel", "packed_metadata", "run")
-
-    def __init__(self, kernel: Any, driver: Any) -> None:
-        self.kernel = kernel
-        self.driver = driver
-        self.run = kernel.run
-        self.function = kernel.function
-        self.packed_metadata = kernel.packed_metadata
-
-    def __call__(self, grid: tuple[int, ...], args: tuple[Any, ...]) -> Any:
-        """Launch on the current stream; return the compiled kernel, as Triton does."""
-        x, y, z = (*grid, 1, 1)[:3]
-        driver = self.driver
-        stream = driver.get_current_stream(driver.get_current_device())
-        nothing = (None, None, None)  # launch metadata, enter hook, exit hook
-        self.run(x, y, z, stream, self.function, self.packed_metadata, *nothing, *args)
-        return self.kernel
+def _device_getter(driver: Any) -> Callable[[], int]:
+    """Return what tells the current device; CUDA is initialized by then."""
+    quick = getattr(torch._C, "_cuda_getDevice", None)
+    usual = driver.get_current_device
+    return quick if quick and usual is torch.cuda.current_device else usual
 
 
-def _has_hooks(hook: Any) -> bool:
-    """Tell whether a hook, or a chain of them, would do anything."""
-    return hook is not None and bool(getattr(hook, "calls", True))
+def _option_facts(options: dict[str, Any]) -> Hashable | None:
+    """Return what tells options apart; None: not known."""
+    if any(type(value) not in _PLAIN_CONSTANTS for value in options.values()):
+        return None
+    return tuple((name, type(value), value) for name, value in options.items())
 
 
-def _constant_fact(arg: Any) -> Hashable | None:
-    """Return what tells one constexpr value from another; None: not known."""
-    kind = type(arg)
-    if kind in _PLAIN_CONSTANTS:
-        return (kind, arg)
-    # Equality of floats hides the sign of zero, and NaN is not equal to itself.
-    return (kind, arg.hex()) if kind is float else None
+def _new_plan(kinds: tuple[type, ...], constant: tuple[bool, ...]) -> Plan:
+    """Return the plan for arguments of these types; they may be unknown to it.
+
+    Its function is straight-line code, because it runs on every call.
+    """
+    texts = [
+        (_CONSTANT_FACTS if is_constant else _FACTS).get(kind)
+        for kind, is_constant in zip(kinds, constant)
+    ]
+    if None in texts:
+        return _NO_PLAN
+    places = range(len(kinds))
+    facts = "".join(f"{t.format(p)}, " for p, t in zip(places, texts) if t)
+    values = "".join(
+        f"{'p' if kind in _PLAIN_TENSORS else 'a'}{p}, "
+        for p, kind in zip(places, kinds)
+    )
+    names = ", ".join(f"a{p}" for p in places)
+    known = " and ".join(f"type(a{p}) is k{p}" for p in places) or "True"
+    namespace: dict[str, Any] = {f"k{p}": kind for p, kind in zip(places, kinds)}
+    text = f"lambda {names}: (({facts}), ({values})) if {known} else None"
+    return eval(text, {**namespace, "wide": _wide_fact}), {}
 
 
-def _fact(arg: Any) -> Hashable | None:
-    """Return what Triton may specialize on for an argument; None: not known."""
-    kind = type(arg)
-    if kind is torch.Tensor or kind is torch.nn.Parameter:
-        return (arg.dtype, arg.data_ptr() % 16 == 0)
-    if kind is int:
-        narrow = -(2**31) <= arg < 2**31
-        return (kind, arg == 1, arg % 16 == 0, narrow or arg < 2**63, narrow)
-    if kind is bool:
-        return (kind, arg)
-    return kind if kind is float or arg is None else None
+def _wide_fact(number: int) -> Hashable:
+    """Return what Triton may specialize on for an integer above int32, or below 2."""
+    narrow = -(2**31) <= number < 2**31
+    return number == 1, number % 16 == 0, narrow or number < 2**63, narrow

@@ -117,7 +117,10 @@ def test_activations_are_traced_into_parts() -> None:
 
 def test_each_construct_has_its_kind_of_graph() -> None:
     assert graph_kinds(bind_case("add")) == ["RootGraphInfo"]
-    assert set(graph_kinds(bind_case("matmul"))) == {"RootGraphInfo", "ForLoopGraphInfo"}
+    assert set(graph_kinds(bind_case("matmul"))) == {
+        "RootGraphInfo",
+        "ForLoopGraphInfo",
+    }
     branch = graph_kinds(bind(kernels.if_without_else, meta(8), meta()))
     assert {"IfGraphInfo", "ElseGraphInfo"} <= set(branch)
     loop = graph_kinds(bind(kernels.halve_until_small, meta(8, 8)))
@@ -311,14 +314,18 @@ def test_block_sizes_are_literals_or_host_values() -> None:
     x, y = meta(64, 512), meta(512, 64)
     computed = bind(kernels.split_k_fixed, x, y, 4, static_shapes=False)
     code = computed.to_triton_code({"block_sizes": [16, 16, 16]})
-    size = r"_BLOCK_SIZE_2 = triton.next_power_of_2\(max\(1, \(x.size\(1\) \+ 3\) // 4\)"
+    size = (
+        r"_BLOCK_SIZE_2 = triton.next_power_of_2\(max\(1, \(x.size\(1\) \+ 3\) // 4\)"
+    )
     assert re.search(size, code)
     assert "mask_0" in kernel_texts(code)[0] and "tl.load(" in code
 
 
 def test_graphs_are_spliced_in_source_order() -> None:
     (kernel,) = kernel_texts(case_code("softmax_two_pass"))
-    order = [kernel.index(text) for text in ("for offset_1", "for offset_2", "tl.store")]
+    order = [
+        kernel.index(text) for text in ("for offset_1", "for offset_2", "tl.store")
+    ]
     assert order == sorted(order)
     assert kernel.count("tl.store") == 1
 
@@ -368,7 +375,9 @@ def withs(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@pytest.mark.parametrize("kernel, line", [(tries, "try:"), (withs, "with torch.no_grad")])
+@pytest.mark.parametrize(
+    "kernel, line", [(tries, "try:"), (withs, "with torch.no_grad")]
+)
 def test_unsupported_statements_are_named_with_their_line(
     kernel: helion.Kernel, line: str
 ) -> None:

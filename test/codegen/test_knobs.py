@@ -92,7 +92,9 @@ def test_knob_changes_the_text_and_not_the_result(
 
 
 def test_every_available_knob_has_a_row() -> None:
-    knobs = {key for name in KERNELS for key, _, _ in bind_case(name).config_spec.knobs()}
+    knobs = {
+        key for name in KERNELS for key, _, _ in bind_case(name).config_spec.knobs()
+    }
     modes = {"indexing", "atomic_indexing"}
     assert knobs - modes == {row[2] for row in KNOBS}
 

@@ -71,7 +71,9 @@ def test_host_function_owns_source_closure_and_globals() -> None:
     host = bound.program.host
     assert host.closure == {"shift": 2.0} and "def scaled" in host.source.text
     assert host.global_value("FACTOR") == 3.0
-    assert re.search(r"\* 3.0(.|\n)*\+ 2.0", bound.to_triton_code({"block_sizes": [16]}))
+    assert re.search(
+        r"\* 3.0(.|\n)*\+ 2.0", bound.to_triton_code({"block_sizes": [16]})
+    )
 
 
 def test_host_globals_are_read_from_their_module() -> None:
@@ -133,7 +135,7 @@ def test_text_is_a_module_with_kernels_and_a_wrapper(name: str) -> None:
     *launched, last = [f.name for f in functions]
     assert last == wrapper
     assert launched[0] == f"_helion_{wrapper}"
-    assert max(map(len, code.splitlines())) <= 100
+    assert max(map(len, code.splitlines())) <= 88
 
 
 def test_compiled_config_is_a_callable() -> None:
@@ -205,7 +207,9 @@ def test_module_file_serves_the_next_process(tmp_path: Path) -> None:
     found = []
     for _ in range(2):
         command = [sys.executable, "-c", program]
-        path = Path(subprocess.check_output(command, env=environment, text=True).strip())
+        path = Path(
+            subprocess.check_output(command, env=environment, text=True).strip()
+        )
         found.append((path, path.stat().st_mtime_ns, path.stat().st_ino))
     assert found[0] == found[1] and tmp_path in found[0][0].parents
 
@@ -304,7 +308,7 @@ def opens_a_file(x: torch.Tensor) -> torch.Tensor:
     """Do on the device what only a host can."""
     out = torch.empty_like(x)
     for tile in hl.tile(x.size(0)):
-        open("somewhere")  # noqa: SIM115 (not supported, as the test shows)
+        open("somewhere")
         out[tile] = x[tile]
     return out
 

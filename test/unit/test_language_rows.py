@@ -1,4 +1,4 @@
-"""Constructs of the language that have no other home: loops, tiles as sizes, new ops."""
+"""Constructs of the language that have no other home: loops, sizes, new ops."""
 
 from __future__ import annotations
 

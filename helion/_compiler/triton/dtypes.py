@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from ... import exc
+
 HALF_DTYPES = (torch.float16, torch.bfloat16)
 
 _TRITON_NAMES: dict[torch.dtype, str] = {
@@ -33,7 +35,9 @@ def triton_dtype(dtype: torch.dtype) -> str:
     """Return the Triton spelling of a torch dtype, such as ``tl.float32``."""
     name = _TRITON_NAMES.get(dtype)
     if name is None:
-        raise KeyError(f"Triton has no element type for {dtype}")
+        raise exc.BackendUnsupported(
+            backend="triton", detail=f"tensors of {dtype}, which it has no type for"
+        )
     return name
 
 

@@ -1,0 +1,36 @@
+"""The options of ``tl.range`` that a Config gives a loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..autotuner.config_spec import ConfigSpec
+    from ..runtime.config import Config
+
+# In the order in which they are printed.
+OPTIONS = {
+    "range_unroll_factors": "loop_unroll_factor",
+    "range_warp_specializes": "warp_specialize",
+    "range_num_stages": "num_stages",
+    "range_multi_buffers": "disallow_acc_multi_buffer",
+    "range_flattens": "flatten",
+}
+
+
+def range_options(spec: ConfigSpec, config: Config, block_id: int | None) -> str:
+    """Return the options of the loop over an axis (None: the persistent grid)."""
+    for index, loop in enumerate(spec.ranges):
+        if loop.is_grid if block_id is None else block_id in loop.block_ids:
+            return "".join(_option(config, key, index) for key in OPTIONS)
+    return ""
+
+
+def _option(config: Config, key: str, index: int) -> str:
+    values = config.get(key) or []
+    value = values[index] if index < len(values) else None
+    if value is None or (value == 0 and not isinstance(value, bool)):
+        return ""
+    if key == "range_multi_buffers":
+        value = not value
+    return f", {OPTIONS[key]}={value}"
