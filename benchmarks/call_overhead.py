@@ -6,7 +6,7 @@ import cProfile
 import io
 import pstats
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 

@@ -74,9 +74,7 @@ class GpuCase:
             yield part, self.reference(*(arg.double() for arg in chosen))
 
 
-def fused_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-) -> torch.Tensor:
+def fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Return SDPA; its fused kernels want separate batch and head dims."""
     return F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
 

@@ -7,7 +7,6 @@ import torch
 import helion
 import helion.language as hl
 
-
 # ---- combine functions ----
 
 
@@ -102,9 +101,7 @@ def row_peaks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @helion.kernel
-def scan_rows(
-    x: torch.Tensor, combine: object, reverse: hl.constexpr
-) -> torch.Tensor:
+def scan_rows(x: torch.Tensor, combine: object, reverse: hl.constexpr) -> torch.Tensor:
     """Return ``combine`` run along each row of ``x + 1``, whose padding is 1."""
     out = torch.empty_like(x)
     for tile in hl.tile(x.size(0)):

@@ -6,8 +6,7 @@ import ast
 import enum
 import functools
 import re
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _PREFIX = "_hole_"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parse_template(template: str) -> list[ast.stmt]:
     text = _HOLE.sub(lambda m: _PREFIX + m.group(1), template)
     return ast.parse(text).body

@@ -5,8 +5,8 @@ Reductions of half precision are computed in float32 and rounded once, as torch 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 
 import torch
 
@@ -342,7 +342,12 @@ def _infer_mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _infer_addmm(
-    acc: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: Any = 1, alpha: Any = 1
+    acc: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    beta: Any = 1,
+    alpha: Any = 1,
 ) -> torch.Tensor:
     if beta != 1 or alpha != 1:
         return NotImplemented
@@ -366,7 +371,12 @@ INFERENCE: dict[Any, Callable[..., Any]] = {
 
 @decomposes(aten.addmm.default, aten.baddbmm.default)
 def scaled_addmm(
-    acc: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: Any = 1, alpha: Any = 1
+    acc: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    beta: Any = 1,
+    alpha: Any = 1,
 ) -> torch.Tensor:
     """Only products with factors other than 1 are taken apart."""
     if beta == 1 and alpha == 1:

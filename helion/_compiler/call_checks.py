@@ -12,14 +12,12 @@ import re
 import traceback
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
-from .error_text import describe
-from .error_text import shape_text
+from .error_text import describe, shape_text
 from .op_registry import Op
 from .traced_tile import TracedTile
 
@@ -27,15 +25,39 @@ if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
 
 # Builtins that act on the world, or on Python's own state.
-_SIDE_EFFECTS = (
-    "open input exec eval compile globals locals vars setattr delattr __import__ exit "
-    "quit help"
-).split()
+_SIDE_EFFECTS = [
+    "open",
+    "input",
+    "exec",
+    "eval",
+    "compile",
+    "globals",
+    "locals",
+    "vars",
+    "setattr",
+    "delattr",
+    "__import__",
+    "exit",
+    "quit",
+    "help",
+]
 _REFUSED = {getattr(builtins, n): n for n in _SIDE_EFFECTS if hasattr(builtins, n)}
-_MUTATORS = (
-    "append extend insert pop remove clear sort reverse update setdefault popitem add "
-    "discard __setitem__"
-).split()
+_MUTATORS = [
+    "append",
+    "extend",
+    "insert",
+    "pop",
+    "remove",
+    "clear",
+    "sort",
+    "reverse",
+    "update",
+    "setdefault",
+    "popitem",
+    "add",
+    "discard",
+    "__setitem__",
+]
 _SYMBOLS = {
     operator.add: "+",
     operator.sub: "-",
@@ -64,16 +86,47 @@ _SHAPES = re.compile(
 )
 _DATA_SIZES = ("DynamicOutputShapeException", "DataDependentOutputException")
 _SIZED_METHODS = frozenset(
-    "new_zeros new_ones new_empty new_full reshape view expand broadcast_to".split()
+    [
+        "new_zeros",
+        "new_ones",
+        "new_empty",
+        "new_full",
+        "reshape",
+        "view",
+        "expand",
+        "broadcast_to",
+    ]
 )
 _FACTORIES = frozenset(
-    "zeros ones empty full arange rand randn reshape broadcast_to".split()
+    [
+        "zeros",
+        "ones",
+        "empty",
+        "full",
+        "arange",
+        "rand",
+        "randn",
+        "reshape",
+        "broadcast_to",
+    ]
 )
 _HERE = str(Path(__file__).parent.parent) + os.sep
 _TORCH = str(Path(torch.__file__).parent) + os.sep
 _STDLIB = str(Path(os.__file__).parent) + os.sep
 _OUTSIDE = frozenset(
-    "os posix sys io time random subprocess shutil socket threading logging".split()
+    [
+        "os",
+        "posix",
+        "sys",
+        "io",
+        "time",
+        "random",
+        "subprocess",
+        "shutil",
+        "socket",
+        "threading",
+        "logging",
+    ]
 )
 
 
@@ -105,6 +158,9 @@ def check_call(function: Any) -> None:
     if isinstance(function, types.FunctionType):
         check_helper(function)
     owner = getattr(function, "__self__", None)
+    if isinstance(owner, torch.Tensor) and function.__name__ == "tolist":
+        # A method of fake tensors themselves, which no function mode sees.
+        raise exc.NotAllowedOnDevice(construct="Tensor.tolist()")
     if isinstance(owner, types.ModuleType) or owner is None:
         _check_module(function)
 
@@ -148,9 +204,7 @@ def check_op_call(op: Op[..., Any], args: list[Any], kwargs: dict[str, Any]) -> 
             )
 
 
-def tiles_as_sizes(
-    function: Any, args: list[Any], kwargs: dict[str, Any]
-) -> list[Any]:
+def tiles_as_sizes(function: Any, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
     """Replace tiles in the sizes of a torch function by their block sizes."""
     owner = getattr(function, "__self__", None)
     name = getattr(function, "__name__", "")
@@ -283,7 +337,9 @@ def _with_name(name: str, text: str) -> str:
 def _first_line(text: str) -> str:
     """Torch lists every overload below the first line."""
     lines = text.strip().splitlines()
-    return lines[0].removesuffix(", but expected one of:") if lines else "no reason given"
+    return (
+        lines[0].removesuffix(", but expected one of:") if lines else "no reason given"
+    )
 
 
 def helper_place(error: BaseException) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import fx
 
-from .device_ir import CONTROL_FLOW
-from .device_ir import DeviceIR
+from .device_ir import CONTROL_FLOW, DeviceIR
 from .op_registry import Op
 
 
@@ -81,7 +80,11 @@ def _key(value: Any) -> Any:
     if isinstance(value, slice):
         return ("slice", value.start, value.stop, value.step)
     # 1, 1.0 and True are equal, but not the same constant; nor are 0.0 and -0.0.
-    return (type(value).__name__, repr(value)) if isinstance(value, float) else (
-        type(value).__name__,
-        value,
+    return (
+        (type(value).__name__, repr(value))
+        if isinstance(value, float)
+        else (
+            type(value).__name__,
+            value,
+        )
     )

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import ast
 import operator
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .ast_extension import as_expr
-from .ast_extension import assign
-from .ast_extension import expr
-from .ast_extension import if_else
-from .ast_extension import literal
-from .ast_extension import text_of
-from .device_ir import ForLoopGraphInfo
-from .device_ir import ReductionLoopGraphInfo
-from .device_ir import _for_loop
-from .device_ir import _get_symnode
-from .device_ir import _host_tensor
-from .device_ir import _if
-from .device_ir import _mask_to
-from .device_ir import _reduction_loop
-from .device_ir import _while_loop
+from .ast_extension import as_expr, assign, expr, if_else, literal, text_of
+from .device_ir import (
+    ForLoopGraphInfo,
+    ReductionLoopGraphInfo,
+    _for_loop,
+    _get_symnode,
+    _host_tensor,
+    _if,
+    _mask_to,
+    _reduction_loop,
+    _while_loop,
+)
 from .reduction_strategy import emit_reduction_loop
 from .tile_dispatch import tile_strategy
 from .tile_strategy import LoopDim
@@ -201,5 +197,7 @@ def while_codegen(state: CodegenState) -> list[ast.expr]:
     with launch.into([]) as body:
         _update(state, names, launch.interpret(body_info, [*values, *inputs]))
         check()
-    launch.emit(ast.While(test=expr(test), body=body, orelse=[], lineno=0, col_offset=0))
+    launch.emit(
+        ast.While(test=expr(test), body=body, orelse=[], lineno=0, col_offset=0)
+    )
     return values

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
-from .ast_extension import as_expr
-from .ast_extension import expr
-from .ast_extension import text_of
+from .ast_extension import as_expr, expr, text_of
 
 if TYPE_CHECKING:
     from ..runtime.config import Config

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from .ast_extension import expr
-from .ast_extension import statements
+from .ast_extension import expr, statements
 from .dead_code import eliminate_dead_code
 from .device_function import DeviceFunction
 from .device_ir import HelperFunctionGraphInfo

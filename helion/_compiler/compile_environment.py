@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import sympy
 import torch
 
 from .. import exc
 from ..autotuner.config_spec import ConfigSpec
-from . import fake_arguments
-from . import symbols
-from .variable_origin import BlockOrigin
-from .variable_origin import BlockSizeOrigin
-from .variable_origin import GridIndexOrigin
-from .variable_origin import Origin
-from .variable_origin import TileBeginOrigin
-from .variable_origin import TileEndOrigin
+from . import fake_arguments, symbols
+from .variable_origin import (
+    BlockOrigin,
+    BlockSizeOrigin,
+    GridIndexOrigin,
+    Origin,
+    TileBeginOrigin,
+    TileEndOrigin,
+)
 
 if TYPE_CHECKING:
     from ..runtime.settings import Settings
@@ -128,9 +127,7 @@ class CompileEnvironment:
         self.symbol_origins[value.node.expr] = origin
         return value == 1 if kind is bool else value
 
-    def new_size(
-        self, hint: int, origin: Origin, is_size: bool = True
-    ) -> torch.SymInt:
+    def new_size(self, hint: int, origin: Origin, is_size: bool = True) -> torch.SymInt:
         """Return a SymInt for a host integer; comparisons on it become guards."""
         label = origin.host_str()
         value = symbols.backed_symint(self.shape_env, label, hint, is_size)
@@ -236,7 +233,9 @@ class CompileEnvironment:
         whole = [i for i in infos if i is not None and i.is_reduction]
         for index, left in enumerate(whole):
             for right in whole[index + 1 :]:
-                is_open = not (isinstance(left.numel, int) and isinstance(right.numel, int))
+                is_open = not (
+                    isinstance(left.numel, int) and isinstance(right.numel, int)
+                )
                 if is_open and left.size_hint() == right.size_hint():
                     raise SizesMustAgree(
                         symbols.sym_expr(left.numel), symbols.sym_expr(right.numel)

@@ -51,9 +51,7 @@ def _count(node: ast.AST, reads: Counter[str]) -> None:
         _count(child, reads)
 
 
-def _sweep(
-    body: list[ast.stmt], reads: Counter[str]
-) -> tuple[list[ast.stmt], bool]:
+def _sweep(body: list[ast.stmt], reads: Counter[str]) -> tuple[list[ast.stmt], bool]:
     kept: list[ast.stmt] = []
     changed = False
     for statement in body:

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
-from ..language.memory_ops import load
-from ..language.memory_ops import store
+from ..language.memory_ops import load, store
 from . import symbols
-from .finalize_config import PRODUCTS
-from .finalize_config import all_nodes
+from .finalize_config import PRODUCTS, all_nodes
 
 if TYPE_CHECKING:
     from ..autotuner.config_spec import BlockSizeSpec
@@ -206,7 +203,9 @@ class DefaultPicker:
     def _for_folds(self) -> None:
         """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
         runs = self._contiguous_axes()
-        whole = {b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction}
+        whole = {
+            b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction
+        }
         for block_id in self.blocks:
             self.sizes[block_id] = self._fold_block(block_id, runs, bool(whole))
         tile = math.prod(self.sizes[b] for b in runs) if whole else 1
@@ -242,7 +241,9 @@ class DefaultPicker:
                 self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
                 continue
             is_grid = block_id in self.grid
-            while rows > 1 and is_grid and self._hint(block_id) < 4 * rows * self._sms():
+            while (
+                rows > 1 and is_grid and self._hint(block_id) < 4 * rows * self._sms()
+            ):
                 rows //= 2
             self.sizes[block_id] = rows
 

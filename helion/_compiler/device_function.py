@@ -7,52 +7,44 @@ import contextlib
 import keyword
 import os
 import re
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import sympy
 import torch
 
 from . import symbols
-from .ast_extension import assign
-from .ast_extension import comment
-from .ast_extension import expr
-from .ast_extension import is_atom
-from .ast_extension import literal
-from .ast_extension import statements
-from .codegen_text import conjunction
-from .codegen_text import expand
-from .codegen_text import padded_extent
+from .ast_extension import assign, comment, expr, is_atom, literal, statements
+from .codegen_text import conjunction, expand, padded_extent
 from .graph_interpreter import interpret_graph
-from .indexing_strategy import INDEXING
-from .indexing_strategy import Access
-from .indexing_strategy import IndexingStrategy
-from .indexing_strategy import PointerIndexing
-from .indexing_strategy import align
-from .host_function import RESERVED_NAMES
-from .host_function import read_names
+from .host_function import RESERVED_NAMES, read_names
+from .indexing_strategy import (
+    INDEXING,
+    Access,
+    IndexingStrategy,
+    PointerIndexing,
+    align,
+)
 from .loop_options import range_options
-from .reduction_strategy_base import PersistentReductionStrategy
-from .reduction_strategy_base import ReductionStrategy
-from .variable_origin import BlockSizeOrigin
-from .variable_origin import GridIndexOrigin
-from .variable_origin import Origin
-from .variable_origin import StrideOrigin
-from .variable_origin import TileBeginOrigin
-from .variable_origin import TileCountOrigin
-from .variable_origin import TileEndOrigin
-from .variable_origin import TileIdOrigin
-from .variable_origin import TunableOrigin
+from .reduction_strategy_base import PersistentReductionStrategy, ReductionStrategy
+from .variable_origin import (
+    BlockSizeOrigin,
+    GridIndexOrigin,
+    Origin,
+    StrideOrigin,
+    TileBeginOrigin,
+    TileCountOrigin,
+    TileEndOrigin,
+    TileIdOrigin,
+    TunableOrigin,
+)
 
 if TYPE_CHECKING:
     from ..runtime.config import Config
     from .codegen_state import CodegenState
     from .combine_functions import CombineFunctions
-    from .compile_environment import BlockSizeInfo
-    from .compile_environment import CompileEnvironment
+    from .compile_environment import BlockSizeInfo, CompileEnvironment
     from .device_ir import GraphInfo
     from .source_location import SourceLocation
 
@@ -288,9 +280,7 @@ class DeviceFunction:
         if known is None or padded_extent(known, info.min_size) != known:
             mask = self.new_var(f"mask_{block_id}")
             end = self.size_expr(info.numel)
-            self.preamble.append(
-                assign(mask, expr("{i} < {end}", i=index, end=end))
-            )
+            self.preamble.append(assign(mask, expr("{i} < {end}", i=index, end=end)))
         return Axis(
             block_id, size_var, index, mask=mask, begin=literal(0), is_whole=True
         )
@@ -441,8 +431,10 @@ class DeviceFunction:
             return self.scalar_arg(origin)
         if isinstance(origin, BlockSizeOrigin):
             info = self.env.block_sizes[block_id]
-            return self.axis(info).size_var if info.is_reduction else (
-                self.block_size_var(block_id)
+            return (
+                self.axis(info).size_var
+                if info.is_reduction
+                else (self.block_size_var(block_id))
             )
         return self._tile_scalar(origin, self.axes[block_id])
 

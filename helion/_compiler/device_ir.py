@@ -7,10 +7,8 @@ name, (initial value, body argument, body result, loop result), as MLIR's ``scf.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
@@ -50,7 +48,9 @@ def _if(predicate: Any, then_id: int, else_id: int, inputs: Any, others: Any) ->
     raise AssertionError("only a graph node")
 
 
-def _while_loop(cond_id: int, body_id: int, carried: Any, seen: Any, inputs: Any) -> Any:
+def _while_loop(
+    cond_id: int, body_id: int, carried: Any, seen: Any, inputs: Any
+) -> Any:
     """Run the body graph as long as the condition graph returns true.
 
     Both graphs take the carried values first, then ``seen`` / ``inputs``.

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import ast
 import operator
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
-from typing import Callable
 
 import torch
 
 from .. import exc
 from . import symbols
-from .ast_extension import LoopType
-from .ast_extension import facts
-from .device_ir import ElseGraphInfo
-from .device_ir import ForLoopGraphInfo
-from .device_ir import IfGraphInfo
-from .device_ir import WhileConditionGraphInfo
-from .device_ir import WhileLoopGraphInfo
-from .device_ir import _for_loop
-from .device_ir import _if
-from .device_ir import _while_loop
-from .evaluator import BINARY
-from .evaluator import DeviceOnly
-from .evaluator import Evaluator
-from .evaluator import is_op
-from .error_text import describe
-from .error_text import make_readable
+from .ast_extension import LoopType, facts
+from .device_ir import (
+    ElseGraphInfo,
+    ForLoopGraphInfo,
+    IfGraphInfo,
+    WhileConditionGraphInfo,
+    WhileLoopGraphInfo,
+    _for_loop,
+    _if,
+    _while_loop,
+)
+from .error_text import describe, make_readable
+from .evaluator import BINARY, DeviceOnly, Evaluator, is_op
 from .function_modes import scalar_to_tensor
 from .graph_tracer import GraphBuilder
 from .host_function import assigned_names
 from .loop_bounds import LoopBounds
 from .traced_tile import TracedTile
-from .type_info import Unknown
-from .type_info import merge_named
-from .type_info import type_of
+from .type_info import Unknown, merge_named, type_of
 
 MAX_UNROLL = 4096
 
@@ -294,7 +288,9 @@ class DeviceWalker(Evaluator):
                 return registered.block_id
         info = self.env.allocate_block_size(numel, fixed=size, hint=hint)
         info.is_chunked = bounds.kind == "reduction"
-        info.bounded_by = self.env.enclosing_tile(bounds.begins[axis], bounds.ends[axis])
+        info.bounded_by = self.env.enclosing_tile(
+            bounds.begins[axis], bounds.ends[axis]
+        )
         return info.block_id
 
     def loop_variable(self, bounds: LoopBounds, blocks: list[int]) -> Any:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from . import symbols
 from .traced_tile import TracedTile
-from .variable_origin import BlockOrigin
-from .variable_origin import BlockSizeOrigin
-from .variable_origin import GridIndexOrigin
-from .variable_origin import TileBeginOrigin
-from .variable_origin import TileCountOrigin
-from .variable_origin import TileEndOrigin
-from .variable_origin import TileIdOrigin
+from .variable_origin import (
+    BlockOrigin,
+    BlockSizeOrigin,
+    GridIndexOrigin,
+    TileBeginOrigin,
+    TileCountOrigin,
+    TileEndOrigin,
+    TileIdOrigin,
+)
 
 if TYPE_CHECKING:
     from .. import exc
-    from .compile_environment import BlockSizeInfo
-    from .compile_environment import CompileEnvironment
+    from .compile_environment import BlockSizeInfo, CompileEnvironment
 
 _SYMBOL = re.compile(r"\b(?:zuf|[suz])\d+\b")
 _NUMBER = re.compile(r"\b\d{4,}\b")

@@ -9,38 +9,35 @@ from __future__ import annotations
 import ast
 import operator
 import types
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from . import symbols
 from .ast_extension import facts
-from .call_checks import check_call
-from .call_checks import check_container
-from .call_checks import check_op_call
-from .call_checks import helper_place
-from .call_checks import tiles_as_sizes
-from .call_checks import typed_error
+from .call_checks import (
+    check_call,
+    check_container,
+    check_op_call,
+    helper_place,
+    tiles_as_sizes,
+    typed_error,
+)
 from .compile_environment import CompileAgain
 from .error_text import describe
 from .function_modes import scalar_to_tensor
 from .host_function import read_names
 from .op_registry import Op
 from .traced_tile import TracedTile
-from .type_info import Unknown
-from .type_info import merge_named
-from .type_info import type_of
-from .variable_origin import ExprOrigin
-from .variable_origin import NameOrigin
+from .type_info import Unknown, merge_named, type_of
+from .variable_origin import ExprOrigin, NameOrigin
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
     from .graph_tracer import GraphTracer
     from .host_function import HostFunction
-
 
 
 def _is_in(value: Any, container: Any) -> bool:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from . import symbols
-from .variable_origin import ExprOrigin
-from .variable_origin import Origin
-from .variable_origin import SizeOrigin
-from .variable_origin import StrideOrigin
+from .variable_origin import ExprOrigin, Origin, SizeOrigin, StrideOrigin
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
-from ..autotuner.config_spec import BlockSizeSpec
-from ..autotuner.config_spec import FlattenLoopSpec
-from ..autotuner.config_spec import L2GroupingSpec
-from ..autotuner.config_spec import LoopOrderSpec
-from ..autotuner.config_spec import ReductionLoopSpec
+from ..autotuner.config_spec import (
+    BlockSizeSpec,
+    FlattenLoopSpec,
+    L2GroupingSpec,
+    LoopOrderSpec,
+    ReductionLoopSpec,
+)
 from ..language.matmul_ops import dot
-from ..language.memory_ops import load
-from ..language.memory_ops import store
+from ..language.memory_ops import load, store
 from ..language.tile import tile_index
 from . import symbols
-from .device_ir import ForLoopGraphInfo
-from .device_ir import RootGraphInfo
-from .op_registry import Op
-from .variable_origin import BlockOrigin
-from .variable_origin import BlockSizeOrigin
+from .device_ir import ForLoopGraphInfo, RootGraphInfo
+from .variable_origin import BlockOrigin, BlockSizeOrigin
 
 if TYPE_CHECKING:
-    from .compile_environment import BlockSizeInfo
-    from .compile_environment import CompileEnvironment
+    from .compile_environment import BlockSizeInfo, CompileEnvironment
     from .device_ir import DeviceIR
 
 aten = torch.ops.aten
@@ -198,9 +194,7 @@ def _has_run(shape: list[int], extents: list[int]) -> bool:
     if not set(shape) & set(extents):
         return True
     count = len(extents)
-    runs = [
-        i for i in range(len(shape) - count + 1) if shape[i : i + count] == extents
-    ]
+    runs = [i for i in range(len(shape) - count + 1) if shape[i : i + count] == extents]
     rest = [s for s in shape if s in extents]
     return len(runs) == 1 and len(rest) == count
 

@@ -6,22 +6,19 @@ by a kernel see the same rules as the kernel's own text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from .. import exc
-from ..language.memory_ops import load
-from ..language.memory_ops import store
+from ..language.memory_ops import load, store
 from ..language.tile import Tile
 from . import symbols
 from .aten_decompositions import matmul
 from .error_text import describe
-from .traced_tile import TracedTile
-from .traced_tile import as_size
+from .traced_tile import TracedTile, as_size
 
 if TYPE_CHECKING:
     from .graph_tracer import GraphTracer
@@ -222,7 +219,7 @@ def _shaped(function: Any) -> Handler:
     def handler(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
         if "size" in kwargs:
             args = (*args, kwargs.pop("size"))
-        is_method = isinstance(args[0], torch.Tensor)
+        is_method = bool(args) and isinstance(args[0], torch.Tensor)
         first, sizes = (args[:1], args[1:]) if is_method else ((), args)
         extents = [_keep_minus_one(tracer, s) for s in _flat_sizes(sizes)]
         if not is_method:
@@ -251,9 +248,6 @@ for _function in (
     torch.zeros,
     torch.ones,
     torch.empty,
-    torch.Tensor.new_zeros,
-    torch.Tensor.new_ones,
-    torch.Tensor.new_empty,
     torch.Tensor.reshape,
     torch.Tensor.view,
     torch.Tensor.expand,
@@ -262,6 +256,23 @@ for _function in (
     torch.broadcast_to,
 ):
     DEVICE_HANDLERS[_function] = _shaped(_function)
+
+
+def _like_new(factory: Any) -> Handler:
+    """Make a tensor from sizes and the dtype of another, be it of the host."""
+
+    def handler(
+        tracer: GraphTracer, value: torch.Tensor, *sizes: Any, **kwargs: Any
+    ) -> Any:
+        kwargs.setdefault("dtype", value.dtype)
+        return DEVICE_HANDLERS[factory](tracer, *sizes, **kwargs)
+
+    return handler
+
+
+DEVICE_HANDLERS[torch.Tensor.new_zeros] = _like_new(torch.zeros)
+DEVICE_HANDLERS[torch.Tensor.new_ones] = _like_new(torch.ones)
+DEVICE_HANDLERS[torch.Tensor.new_empty] = _like_new(torch.empty)
 
 _view = DEVICE_HANDLERS[torch.Tensor.view]
 

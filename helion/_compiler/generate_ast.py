@@ -6,35 +6,25 @@ import ast
 import builtins
 import copy
 import types
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from .. import exc
 from . import symbols
-from .ast_extension import assign
-from .ast_extension import expr
-from .ast_extension import facts
-from .ast_extension import statements
+from .ast_extension import assign, expr, facts, statements
 from .combine_functions import CombineFunctions
 from .dead_code import eliminate_dead_code
 from .device_function import DeviceFunction
-from .host_function import read_names
-from .host_function import saved_name
-from .tile_dispatch import block_values
-from .tile_dispatch import program_ids
-from .tile_dispatch import tile_strategy
+from .host_function import read_names, saved_name
+from .tile_dispatch import block_values, program_ids, tile_strategy
 from .tile_strategy import LoopDim
-from .variable_origin import BlockSizeOrigin
-from .variable_origin import TunableOrigin
+from .variable_origin import BlockSizeOrigin, TunableOrigin
 from .wrap_lines import wrap_lines
 
 if TYPE_CHECKING:
     from ..runtime.config import Config
     from .compile_environment import CompileEnvironment
-    from .device_ir import DeviceIR
-    from .device_ir import RootGraphInfo
+    from .device_ir import DeviceIR, RootGraphInfo
     from .host_function import HostFunction
     from .variable_origin import Origin
 
@@ -53,9 +43,7 @@ class ModuleBuilder:
     launches: dict[int, list[ast.stmt]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.helpers = CombineFunctions(
-            self.env, self.config, self.host.name, self.ir
-        )
+        self.helpers = CombineFunctions(self.env, self.config, self.host.name, self.ir)
 
     def build(self) -> str:
         """Return the text of the module."""
@@ -225,7 +213,9 @@ class _HostWriter(ast.NodeTransformer):
         extra = "*, _launcher=_default_launcher"
         if self.host.closure:
             extra += ", _closure"
-        (function,) = statements(f"def f({', '.join([*self.host.params, extra])}): pass")
+        (function,) = statements(
+            f"def f({', '.join([*self.host.params, extra])}): pass"
+        )
         assert isinstance(function, ast.FunctionDef)
         if all(isinstance(d, ast.Constant) for d in source.defaults):
             function.args.defaults = list(source.defaults)

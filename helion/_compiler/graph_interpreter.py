@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
 from .. import exc
-from .ast_extension import as_expr
-from .ast_extension import expr
-from .ast_extension import is_atom
+from .ast_extension import as_expr, expr, is_atom
 from .codegen_state import CodegenState
 from .device_ir import _host_tensor
 

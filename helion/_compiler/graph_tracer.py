@@ -6,13 +6,9 @@ import ast
 import contextlib
 import functools
 import operator
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
-from typing import Iterator
-from typing import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -20,12 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .. import exc
 from . import symbols
-from .aten_decompositions import INFERENCE
-from .aten_decompositions import OWN_DECOMPOSITIONS
-from .aten_decompositions import in_place_source
-from .device_ir import _get_symnode
-from .device_ir import _host_tensor
-from .device_ir import HelperFunctionGraphInfo
+from .aten_decompositions import INFERENCE, OWN_DECOMPOSITIONS, in_place_source
+from .device_ir import HelperFunctionGraphInfo, _get_symnode, _host_tensor
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
@@ -187,9 +179,7 @@ class GraphTracer(TorchDispatchMode):
             results = combine(*map(tuple, sides))
             self._check_combined(builder, results)
             builder.graph.output([self.node_of(value) for value in results])
-        return self.ir.add(
-            HelperFunctionGraphInfo(-1, builder.graph, function, dtypes)
-        )
+        return self.ir.add(HelperFunctionGraphInfo(-1, builder.graph, function, dtypes))
 
     def _check_combined(self, builder: GraphBuilder, results: Sequence[Any]) -> None:
         outer = (_host_tensor, _get_symnode)
@@ -366,9 +356,7 @@ class GraphTracer(TorchDispatchMode):
                 value = value.expand(target.shape)
         node = builder.lookup(value)
         assert node is not None
-        if not builder.owns(target):
-            builder.mutated.append(target)
-        elif builder.nodes[id(target)][1].op == "placeholder":
+        if not builder.owns(target) or builder.nodes[id(target)][1].op == "placeholder":
             builder.mutated.append(target)
         builder.bind(target, node)
         return target

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import exc
 from . import symbols
@@ -47,5 +46,3 @@ def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
         if expression.args[1] in (0, 1, 2):
             return
     raise exc.ShapeSpecializingCall(call=f"the comparison {expression} of a block size")
-
-

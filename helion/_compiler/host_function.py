@@ -6,13 +6,11 @@ import ast
 import builtins
 import inspect
 import types
-from dataclasses import dataclass
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import exc
-from .source_location import FunctionSource
-from .source_location import SourceLocation
+from .source_location import FunctionSource, SourceLocation
 from .variable_origin import NameOrigin
 
 RESERVED_NAMES = {
@@ -134,9 +132,7 @@ class _AssignedNames(ast.NodeVisitor):
     def visit_Lambda(self, node: ast.Lambda) -> None:
         """A lambda binds names of its own only."""
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = (
-        visit_Lambda  # type: ignore[assignment]
-    )
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda  # type: ignore[assignment]
 
     def visit_alias(self, node: ast.alias) -> None:
         self.names.add((node.asname or node.name).split(".")[0])

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from . import symbols
 from .ast_extension import expr
-from .codegen_text import conjunction
-from .codegen_text import expand
+from .codegen_text import conjunction, expand
 
 if TYPE_CHECKING:
     from .codegen_state import CodegenState
@@ -129,7 +127,9 @@ class PointerIndexing(IndexingStrategy):
         mask = launch.mask_expr(access.shape)
         terms = [] if mask is None else [launch.share(mask, name)]
         if access.extra_mask is not None:
-            extra = align(access.extra_mask, access.extra_shape or [], access.shape, launch)
+            extra = align(
+                access.extra_mask, access.extra_shape or [], access.shape, launch
+            )
             terms.append(extra)
         mask = conjunction(terms)
         return None if mask is None else launch.share(mask, name)
@@ -175,7 +175,9 @@ class _Offsets:
         """Return the Triton dim of each dim of the selection, None if it has none."""
         shape = self.access.shape
         places: list[int | None] = [None] * len(shape)
-        seen = (i for i, extent in enumerate(shape) if not self.launch.is_single(extent))
+        seen = (
+            i for i, extent in enumerate(shape) if not self.launch.is_single(extent)
+        )
         for place, group in enumerate(self.launch.merged_dims(shape)):
             for _ in group:
                 places[next(seen)] = place

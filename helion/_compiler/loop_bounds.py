@@ -42,7 +42,9 @@ class LoopBounds:
         else:
             result = cls(kind, *_per_axis(kind, begin, end, size), True)
         if not result.ends:
-            raise exc.IncorrectTileUsage.from_text(f"hl.{kind}: the list of ends is empty", _BOUNDS)
+            raise exc.IncorrectTileUsage.from_text(
+                f"hl.{kind}: the list of ends is empty", _BOUNDS
+            )
         for axis, low in enumerate(result.begins):
             _check_size(kind, result.sizes[axis])
             _check_range(kind, low, result.ends[axis])

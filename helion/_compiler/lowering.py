@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -14,8 +13,7 @@ from torch import fx
 from .. import exc
 from . import codegen_control_flow
 from .backend import AtenRule
-from .device_ir import _get_symnode
-from .device_ir import _host_tensor
+from .device_ir import _get_symnode, _host_tensor
 from .op_registry import Op
 
 if TYPE_CHECKING:

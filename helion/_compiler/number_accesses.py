@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
-from ..language.memory_ops import load
-from ..language.memory_ops import store
+from ..language.memory_ops import load, store
 from .op_registry import Op
 
 if TYPE_CHECKING:

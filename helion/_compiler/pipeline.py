@@ -9,34 +9,31 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from .._logging import dump
 from ..language import compile_rules  # noqa: F401 (registers the rules of ops)
-from . import default_config
-from . import finalize_config
-from . import guards
+from . import default_config, finalize_config, guards
 from .backend import backend_named
 from .clean_graphs import clean_graphs
-from .compile_environment import CompileAgain
-from .compile_environment import CompileEnvironment
-from .compile_environment import INT32_MAX
-from .compile_environment import ExtentCollision
-from .compile_environment import OffsetsAreWide
-from .compile_environment import SizesMustAgree
-from .compile_environment import reach
+from .compile_environment import (
+    INT32_MAX,
+    CompileAgain,
+    CompileEnvironment,
+    ExtentCollision,
+    OffsetsAreWide,
+    SizesMustAgree,
+    reach,
+)
 from .device_ir import DeviceIR
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
-from .host_function import HostFunction
-from .host_function import parse
+from .host_function import HostFunction, parse
 from .lowering import prepare_lowerings
 from .node_masking import mask_inputs
 from .number_accesses import number_accesses

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from typing import Callable
 
-from .ast_extension import assign
-from .ast_extension import expr
-from .ast_extension import for_loop
-from .ast_extension import statements
+from .ast_extension import assign, expr, for_loop, statements
 
 if TYPE_CHECKING:
     from .device_function import DeviceFunction
@@ -171,7 +168,8 @@ class PersistentBlockedProgramIds(PersistentProgramIds):
     def emit(self, emit_body: Callable[[], None]) -> None:
         total = self.total()
         share = self.fn.lift(
-            expr("tl.cdiv({total}, tl.num_programs(0))", total=total), "pids_per_program"
+            expr("tl.cdiv({total}, tl.num_programs(0))", total=total),
+            "pids_per_program",
         )
         start = self.fn.lift(
             expr("tl.program_id(0) * {share}", share=share), "first_pid"
@@ -181,7 +179,9 @@ class PersistentBlockedProgramIds(PersistentProgramIds):
             "stop_pid",
         )
         iterable = expr(
-            f"tl.range({{start}}, {{stop}}{self.range_options()})", start=start, stop=stop
+            f"tl.range({{start}}, {{stop}}{self.range_options()})",
+            start=start,
+            stop=stop,
         )
         self.loop(iterable, emit_body)
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .ast_extension import assign
-from .ast_extension import expr
-from .ast_extension import for_loop
-from .ast_extension import literal
-from .ast_extension import text_of
+from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
-from .reduction_strategy_base import ReductionOp
-from .reduction_strategy_base import ReductionStrategy
+from .reduction_strategy_base import ReductionOp, ReductionStrategy
 from .tile_strategy import DeviceLoopState
 
 if TYPE_CHECKING:

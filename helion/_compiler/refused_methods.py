@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from ..language.view_ops import split
 from . import symbols
-from .function_modes import DEVICE_HANDLERS
-from .function_modes import HOST_HANDLERS
-from .function_modes import Handler
-from .function_modes import check_device
-from .function_modes import handles
+from .function_modes import (
+    DEVICE_HANDLERS,
+    HOST_HANDLERS,
+    Handler,
+    check_device,
+    handles,
+)
 
 if TYPE_CHECKING:
     from .graph_tracer import GraphTracer
@@ -143,7 +144,9 @@ def refuse_flip(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
 
 
 @handles(DEVICE_HANDLERS, torch.Tensor.to)
-def device_to(tracer: GraphTracer, value: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+def device_to(
+    tracer: GraphTracer, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> Any:
     """A change of dtype; the device stays."""
     for given in (*args, kwargs.get("device")):
         if isinstance(given, (torch.device, str)):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import symbols
-from .program_id import PROGRAM_IDS
-from .program_id import ProgramIds
-from .tile_strategy import FlattenedTileStrategy
-from .tile_strategy import LoopDim
-from .tile_strategy import NDTileStrategy
-from .tile_strategy import TileStrategy
+from .program_id import PROGRAM_IDS, ProgramIds
+from .tile_strategy import FlattenedTileStrategy, LoopDim, NDTileStrategy, TileStrategy
 
 if TYPE_CHECKING:
     from ..runtime.config import Config

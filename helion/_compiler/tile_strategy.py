@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import ast
 import math
-from dataclasses import dataclass
-from dataclasses import field
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import sympy
 
 from . import symbols
-from .ast_extension import assign
-from .ast_extension import expr
-from .ast_extension import for_loop
-from .ast_extension import literal
-from .ast_extension import text_of
+from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
 from .program_id import GridAxis
 
@@ -110,7 +104,9 @@ class NDTileStrategy(TileStrategy):
         if symbols.static_int(dim.begin) != 0:
             count = f"max({count}, 0)"
         length = fn.size_expr(numel)
-        device = length if host_size == "1" else expr(f"tl.cdiv({{n}}, {size})", n=length)
+        device = length
+        if host_size != "1":
+            device = expr(f"tl.cdiv({{n}}, {size})", n=length)
         return GridAxis(self._pid(str(dim.block_id)), count, device)
 
     def _pid(self, axis: str) -> str:
@@ -173,8 +169,10 @@ class NDTileStrategy(TileStrategy):
             return
         dim, fn = dims[0], self.fn
         offset = fn.new_var(f"offset_{dim.block_id}")
-        step = text_of(fn.size_expr(dim.step)) if dim.step is not None else (
-            fn.block_size_var(dim.block_id)
+        step = (
+            text_of(fn.size_expr(dim.step))
+            if dim.step is not None
+            else (fn.block_size_var(dim.block_id))
         )
         iterable = expr(
             f"tl.range({{begin}}, {{end}}, {step}{fn.range_options(dim.block_id)})",
@@ -284,7 +282,7 @@ class FlattenedTileStrategy(NDTileStrategy):
 
 
 def _host_cdiv(numel: str, size: str) -> str:
-    """Return the host code of a number of tiles: bare arithmetic, as each call runs it."""
+    """Return host code of a number of tiles: bare arithmetic, run by each call."""
     return f"(({numel}) + {size} - 1) // {size}"
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 
 from .. import exc
-from ..language.tile import Tile
-from ..language.tile import tile_index
+from ..language.tile import Tile, tile_index
 from .op_registry import active_tracer
-from .variable_origin import BlockOrigin
-from .variable_origin import TileBeginOrigin
-from .variable_origin import TileCountOrigin
-from .variable_origin import TileEndOrigin
-from .variable_origin import TileIdOrigin
+from .variable_origin import (
+    BlockOrigin,
+    TileBeginOrigin,
+    TileCountOrigin,
+    TileEndOrigin,
+    TileIdOrigin,
+)
 
 if TYPE_CHECKING:
-    from .compile_environment import BlockSizeInfo
-    from .compile_environment import CompileEnvironment
+    from .compile_environment import BlockSizeInfo, CompileEnvironment
 
 
 class TracedTile(Tile):

@@ -10,29 +10,26 @@ from __future__ import annotations
 import ast
 import builtins
 import types
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from ..language.debug_ops import breakpoint as hl_breakpoint
 from ..language.debug_ops import device_print
-from . import refused_methods  # noqa: F401 (registers its handlers)
-from . import symbols
-from .ast_extension import LoopType
-from .ast_extension import facts
+from . import (
+    refused_methods,  # noqa: F401 (registers its handlers)
+    symbols,
+)
+from .ast_extension import LoopType, facts
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
-from .device_walker import AlreadyReported
-from .device_walker import DeviceWalker
+from .device_walker import AlreadyReported, DeviceWalker
 from .evaluator import DeviceOnly
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
 from .op_registry import set_tracer
-from .type_info import Unknown
-from .type_info import merge_named
-from .type_info import type_of
+from .type_info import Unknown, merge_named, type_of
 from .variable_origin import NameOrigin
 
 if TYPE_CHECKING:

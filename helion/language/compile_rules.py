@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from . import memory_rules
-from . import random_rules
-from . import reduce_rules
-from . import scan_rules
-from . import value_rules
+from . import memory_rules, random_rules, reduce_rules, scan_rules, value_rules
 
 FAMILIES = (memory_rules, random_rules, reduce_rules, scan_rules, value_rules)

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
-from .._compiler.ast_extension import expr
-from .._compiler.ast_extension import text_of
+from .._compiler.ast_extension import expr, text_of
 from .._compiler.error_text import describe
 from . import _decorators
-from .atomic_ops import MEMORY_ORDERS
-from .atomic_ops import atomic_add
-from .atomic_ops import atomic_and
-from .atomic_ops import atomic_cas
-from .atomic_ops import atomic_max
-from .atomic_ops import atomic_min
-from .atomic_ops import atomic_or
-from .atomic_ops import atomic_xchg
-from .atomic_ops import atomic_xor
-from .memory_ops import load
-from .memory_ops import store
-from .memory_ops import subscript
+from .atomic_ops import (
+    MEMORY_ORDERS,
+    atomic_add,
+    atomic_and,
+    atomic_cas,
+    atomic_max,
+    atomic_min,
+    atomic_or,
+    atomic_xchg,
+    atomic_xor,
+)
+from .memory_ops import load, store, subscript
 from .subscript_rules import read_subscript
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -125,7 +124,10 @@ class SubscriptBuilder:
         if symbols.static_int(step) is None or symbols.static_int(step) <= 0:  # type: ignore[operator]
             raise exc.InvalidSliceStep(step=step)
         known = symbols.static_int(size)
-        bounds = [None if b is None else symbols.static_int(b) for b in (item.start, item.stop)]
+        bounds = [
+            None if b is None else symbols.static_int(b)
+            for b in (item.start, item.stop)
+        ]
         missing = [
             b is not None and k is None
             for b, k in zip((item.start, item.stop), bounds, strict=True)
@@ -151,7 +153,9 @@ class SubscriptBuilder:
 
     def _tensor(self, item: torch.Tensor) -> None:
         if item.dtype == torch.bool:
-            raise exc.DataDependentOutputShapeNotSupported(op="indexing by a bool tensor")
+            raise exc.DataDependentOutputShapeNotSupported(
+                op="indexing by a bool tensor"
+            )
         if item.dtype.is_floating_point:
             raise exc.InvalidIndexingType(index=f"a {item.dtype} tensor")
         node = self.tracer.node_of(item)

@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from .._compiler import symbols
-from .._compiler.ast_extension import expr
-from .._compiler.ast_extension import facts
+from .._compiler.ast_extension import expr, facts
 from .._compiler.error_text import describe
 from .._compiler.function_modes import check_device
-from .._compiler.variable_origin import BlockSizeOrigin
-from .._compiler.variable_origin import TunableOrigin
+from .._compiler.variable_origin import BlockSizeOrigin, TunableOrigin
 from . import _decorators
-from .constexpr import ConstExpr
-from .constexpr import specialize
-from .creation_ops import arange
-from .creation_ops import full
-from .creation_ops import shape_list
-from .creation_ops import zeros
+from .constexpr import ConstExpr, specialize
+from .creation_ops import arange, full, shape_list, zeros
 from .debug_ops import breakpoint as hl_breakpoint
 from .debug_ops import device_print
-from .loops import barrier
-from .loops import grid
-from .loops import static_range
-from .loops import tile
-from .matmul_ops import check_dot
-from .matmul_ops import dot
-from .matmul_ops import dot_dtype
-from .matmul_ops import dot_shape
-from .tile import Tile
-from .tile import tile_begin
-from .tile import tile_block_size
-from .tile import tile_count
-from .tile import tile_end
-from .tile import tile_id
-from .tile import tile_index
-from .tunable_ops import register_block_size
-from .tunable_ops import register_tunable
-from .view_ops import join
-from .view_ops import split
+from .loops import barrier, grid, static_range, tile
+from .matmul_ops import check_dot, dot, dot_dtype, dot_shape
+from .tile import (
+    Tile,
+    tile_begin,
+    tile_block_size,
+    tile_count,
+    tile_end,
+    tile_id,
+    tile_index,
+)
+from .tunable_ops import register_block_size, register_tunable
+from .view_ops import join, split
 
 if TYPE_CHECKING:
     from .._compiler.codegen_state import CodegenState
@@ -71,7 +58,10 @@ def full_trace(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    if not isinstance(shape, (list, tuple)) and getattr(shape, "block_id", None) is None:
+    if (
+        not isinstance(shape, (list, tuple))
+        and getattr(shape, "block_id", None) is None
+    ):
         if not isinstance(shape, (int, torch.SymInt)):
             raise exc.InvalidAPIUsage(
                 f"the shape must be a list of sizes, not {describe(shape)}"
@@ -243,7 +233,8 @@ def split_fake(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         raise exc.UnsupportedSplitConfiguration(
             "hl.split", "the last dim must have size 2"
         )
-    return torch.empty_like(tensor[..., 0]), torch.empty_like(tensor[..., 0])
+    half = list(tensor.size())[:-1]
+    return tensor.new_empty(half), tensor.new_empty(half)
 
 
 @_decorators.codegen(split)

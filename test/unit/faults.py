@@ -29,15 +29,20 @@ def arguments() -> tuple[Any, ...]:
     return torch.ones(64), torch.ones(64), torch.ones(64, 48), 5
 
 
+def marked(lines: str) -> str:
+    """Return lines of which one carries the mark, the last one if none does."""
+    return lines if MARK in lines else f"{lines}  {MARK}"
+
+
 def device_text(lines: str, params: str = PARAMS) -> str:
     """Return a kernel with ``lines`` in a loop over tiles ``t`` of ``x``."""
-    body = textwrap.indent(textwrap.dedent(lines), " " * 8)
+    body = textwrap.indent(textwrap.dedent(marked(lines)), " " * 8)
     return _HEAD.format(params=params) + _LOOP + body.rstrip("\n") + "\n" + _TAIL
 
 
 def host_text(lines: str, params: str = PARAMS) -> str:
     """Return a kernel with ``lines`` in front of its loop."""
-    body = textwrap.indent(textwrap.dedent(lines), " " * 4)
+    body = textwrap.indent(textwrap.dedent(marked(lines)), " " * 4)
     return _HEAD.format(params=params) + body.rstrip("\n") + "\n" + _LOOP + _TAIL
 
 
@@ -74,8 +79,9 @@ def fault(text: str, *args: Any, names: Any = None, **settings: Any) -> exc.Base
 def check_report(error: exc.Base, text: str) -> None:
     """Check that an error is the user's to understand: typed, and with the line."""
     assert not isinstance(error, exc.InternalError), f"reached a user: {error}"
-    marked = [at for at, line in enumerate(text.splitlines(), 1) if MARK in line]
-    if marked:
+    assert "hint: " in str(error) or not type(error).hint
+    places = [at for at, line in enumerate(text.splitlines(), 1) if MARK in line]
+    if places:
         assert error.location is not None, f"no location: {error!r}"
-        assert error.location.lineno in marked, str(error)
+        assert error.location.lineno in places, str(error)
         assert text.splitlines()[error.location.lineno - 1].strip() in str(error)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import helion
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import helion
 from examples.add import add
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import ast
 import functools
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
-from ..ast_extension import expr
-from ..ast_extension import text_of
+from ..ast_extension import expr, text_of
 from ..backend import AtenRule
 from ..indexing_strategy import align
-from .dtypes import cast_text
-from .dtypes import literal
-from .dtypes import triton_dtype
+from .dtypes import cast_text, literal, triton_dtype
 from .pointwise_ops import POINTWISE
 from .pointwise_rule import Operand
 from .products import product
@@ -126,8 +122,7 @@ def spread(state: CodegenState, value: ast.expr) -> ast.expr:
 
 def fallback_rule(node: fx.Node) -> AtenRule | None:
     """Return a rule made from Inductor's lowering of an operator, None if it has none."""
-    from ..inductor_adapter import TensorInput
-    from ..inductor_adapter import lower_pointwise
+    from ..inductor_adapter import TensorInput, lower_pointwise
 
     inputs: list[fx.Node] = []
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import AtenRule
-from ..backend import Backend
-from ..backend import register_backend
-from .aten_rules import SIMPLE
-from .aten_rules import fallback_rule
-from .aten_rules import pointwise_rule
-from .dtypes import cast_text
-from .dtypes import literal
-from .dtypes import triton_dtype
+from ..backend import AtenRule, Backend, register_backend
+from .aten_rules import SIMPLE, fallback_rule, pointwise_rule
+from .dtypes import cast_text, literal, triton_dtype
 from .inductor_ops import decompositions
-from .printer import print_device
-from .printer import print_host
+from .printer import print_device, print_host
 from .products import product
-from .reductions import REDUCTIONS
-from .reductions import TritonReduction
+from .reductions import REDUCTIONS, TritonReduction
 from .stacking import STACKING
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-from typing import Callable
 
 import sympy
 from sympy.printing.str import StrPrinter
@@ -32,7 +32,9 @@ class _Printer(StrPrinter):
         text = self._print(terms[0])
         for term in terms[1:]:
             negative = term.could_extract_minus_sign()
-            text += f" - {self._print(-term)}" if negative else f" + {self._print(term)}"
+            text += (
+                f" - {self._print(-term)}" if negative else f" + {self._print(term)}"
+            )
         return f"({text})"
 
     def _print_Mul(self, expr: Any) -> str:

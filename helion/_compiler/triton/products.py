@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..ast_extension import expr
-from ..ast_extension import text_of
-from .dtypes import cast_text
-from .dtypes import triton_dtype
+from ..ast_extension import expr, text_of
+from .dtypes import cast_text, triton_dtype
 
 if TYPE_CHECKING:
     from ..codegen_state import CodegenState
@@ -83,7 +81,9 @@ def _dot(
     lhs, rhs = values
     is_single = a.dim() == 3 and a.shape[0] == 1
     if is_single:
-        lhs, rhs = (_drop_batch(state, v, f) for v, f in zip(values, fakes, strict=True))
+        lhs, rhs = (
+            _drop_batch(state, v, f) for v, f in zip(values, fakes, strict=True)
+        )
         if acc is not None:
             acc = _drop_batch(state, acc, state.value)
     precision = _precision(state, a.dtype)
@@ -118,11 +118,11 @@ def _outer_sum(
 ) -> ast.expr:
     """A product with an extent of 1, which ``tl.dot`` does not take."""
     dtype = triton_dtype(accumulator)
-    left, right = (
-        _whole(state, v, f) for v, f in zip(values, fakes, strict=True)
-    )
+    left, right = (_whole(state, v, f) for v, f in zip(values, fakes, strict=True))
     batch = ":, " * (fakes[0].dim() - 2)
-    text = f"{{a}}.to({dtype})[{batch}:, :, None] * {{b}}.to({dtype})[{batch}None, :, :]"
+    text = (
+        f"{{a}}.to({dtype})[{batch}:, :, None] * {{b}}.to({dtype})[{batch}None, :, :]"
+    )
     total = state.lift(expr(f"tl.sum({text}, {fakes[0].dim() - 1})", a=left, b=right))
     shape = state.value.shape
     if not state.launch.rank(shape):
@@ -139,8 +139,6 @@ def _whole(state: CodegenState, value: ast.expr, fake: torch.Tensor) -> ast.expr
     launch = state.launch
     if launch.rank(fake.shape) == fake.dim():
         return value
-    sizes = [
-        "1" if launch.is_single(e) else launch.dim_text([e]) for e in fake.shape
-    ]
+    sizes = ["1" if launch.is_single(e) else launch.dim_text([e]) for e in fake.shape]
     function = "reshape" if launch.rank(fake.shape) else "broadcast_to"
     return expr(f"tl.{function}({{v}}, [{', '.join(sizes)}])", v=value)

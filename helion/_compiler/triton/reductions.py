@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
-from typing import Any
-from typing import Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..ast_extension import assign
-from ..ast_extension import expr
-from ..ast_extension import statements
-from ..ast_extension import text_of
+from ..ast_extension import assign, expr, statements, text_of
 from ..backend import AtenRule
 from ..reduction_strategy_base import ReductionOp
 from .aten_rules import local_index
-from .dtypes import literal
-from .dtypes import triton_dtype
+from .dtypes import literal, triton_dtype
 
 if TYPE_CHECKING:
     from ..codegen_state import CodegenState
@@ -57,12 +52,16 @@ class TritonReduction:
             shape = list(fake.shape)
             del shape[op.dim]
             if state.launch.rank(shape):
-                return [expr("tl.reshape({v}, {s})", v=value, s=state.shape_expr(shape))]
+                return [
+                    expr("tl.reshape({v}, {s})", v=value, s=state.shape_expr(shape))
+                ]
         if not op.has_index:
             return [expr(_FOLDS[op.kind], v=value, dim=dim)]
         index = self._index(state, op, fake, dim)
         pair = expr(
-            f"triton_helpers.{op.kind}_with_index({{v}}, {{i}}, {dim})", v=value, i=index
+            f"triton_helpers.{op.kind}_with_index({{v}}, {{i}}, {dim})",
+            v=value,
+            i=index,
         )
         name = state.lift(pair, "best")
         return [
@@ -122,7 +121,9 @@ class TritonReduction:
             index = expr("{i}.to(tl.int64)", i=parts[1])
             shape = state.value.shape
             if state.launch.rank(shape) and isinstance(parts[1], ast.Call):
-                index = expr("tl.broadcast_to({i}, {s})", i=index, s=state.shape_expr(shape))
+                index = expr(
+                    "tl.broadcast_to({i}, {s})", i=index, s=state.shape_expr(shape)
+                )
             return index
         source, target = state.fake_arg(0).dtype, state.value.dtype
         if source == target:

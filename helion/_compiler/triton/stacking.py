@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
