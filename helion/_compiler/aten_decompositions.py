@@ -5,14 +5,16 @@ Reductions of half precision are computed in float32 and rounded once, as torch 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import exc
 from ..language import scan_ops
 from .op_registry import active_tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 aten = torch.ops.aten
 OWN_DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {}

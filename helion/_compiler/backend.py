@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import exc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import sympy
     import torch
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
-import inspect
 import operator
 import os
 import re
@@ -22,6 +21,8 @@ from .op_registry import Op
 from .traced_tile import TracedTile
 
 if TYPE_CHECKING:
+    import inspect
+
     from .compile_environment import CompileEnvironment
 
 # Builtins that act on the world, or on Python's own state.

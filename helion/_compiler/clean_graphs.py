@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
-
-from torch import fx
+from typing import TYPE_CHECKING, Any
 
 from .device_ir import CONTROL_FLOW, DeviceIR
 from .op_registry import Op
+
+if TYPE_CHECKING:
+    from torch import fx
 
 
 def clean_graphs(ir: DeviceIR) -> DeviceIR:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +25,8 @@ from .tile_dispatch import tile_strategy
 from .tile_strategy import LoopDim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .codegen_state import CodegenState
 
 RULES: dict[Any, Callable[[CodegenState], Any]] = {}

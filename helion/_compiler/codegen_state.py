@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,8 @@ from torch import fx
 from .ast_extension import as_expr, expr, text_of
 
 if TYPE_CHECKING:
+    import ast
+
     from ..runtime.config import Config
     from .compile_environment import CompileEnvironment
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import ast
+from typing import TYPE_CHECKING
 
 from .ast_extension import expr
+
+if TYPE_CHECKING:
+    import ast
 
 
 def padded_extent(size: int, minimum: int = 1) -> int:

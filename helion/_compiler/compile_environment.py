@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,8 @@ from .variable_origin import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..runtime.settings import Settings
     from .backend import Backend
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ from . import symbols
 from .finalize_config import PRODUCTS, all_nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..autotuner.config_spec import BlockSizeSpec
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR

@@ -7,11 +7,9 @@ import contextlib
 import keyword
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import sympy
 import torch
 
 from . import symbols
@@ -41,6 +39,10 @@ from .variable_origin import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sympy
+
     from ..runtime.config import Config
     from .codegen_state import CodegenState
     from .combine_functions import CombineFunctions

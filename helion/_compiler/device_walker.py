@@ -28,11 +28,14 @@ from .evaluator import BINARY, DeviceOnly, Evaluator, is_op
 from .function_modes import scalar_to_tensor
 from .graph_tracer import GraphBuilder
 from .host_function import assigned_names
+from .host_function import read_names
 from .loop_bounds import LoopBounds
 from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named, type_of
 
 MAX_UNROLL = 4096
+_SCALARS = (int, float, *symbols.SymValue)
+_CARRIED = (torch.Tensor, *_SCALARS)
 
 
 class AlreadyReported(Exception):
@@ -335,6 +338,7 @@ class DeviceWalker(Evaluator):
             found = [t for t in builder.mutated if id(t) not in inside]
             found = [t for t in found if not _made_here(builder, t)]
             scalars = self._changed_scalars(body, written)
+            self._check_constants(body, written)
             if not found and not scalars:
                 return body
             extra += found
@@ -373,9 +377,18 @@ class DeviceWalker(Evaluator):
 
     def _changed_scalars(self, body: Body, written: set[str]) -> list[str]:
         before = self.device_scope or {}
-        kinds = (int, float, *symbols.SymValue)
-        names = sorted(n for n in written if isinstance(before.get(n), kinds))
+        names = sorted(n for n in written if isinstance(before.get(n), _SCALARS))
         return [n for n in names if not _same_scalar(before[n], body.finals.get(n))]
+
+    def _check_constants(self, body: Body, written: set[str]) -> None:
+        """Refuse a loop that rebinds what is neither a tensor nor a number."""
+        for name, value in (self.device_scope or {}).items():
+            final = body.finals.get(name)
+            if name in written and not isinstance(value, (*_CARRIED, DeviceOnly)):
+                if not isinstance(value, Unknown) and not _same_scalar(value, final):
+                    raise exc.CantCombineTypesInControlFlow(
+                        name=name, left=describe(value), right=describe(final)
+                    )
 
     def _make_tensor(self, name: str) -> None:
         assert self.device_scope is not None
@@ -428,9 +441,12 @@ class DeviceWalker(Evaluator):
     def device_While(self, node: ast.While) -> None:
         if node.orelse:
             raise exc.StatementNotSupported(construct="while ... else")
+        can_end = bool(read_names(node.test) & assigned_names(node.body))
         for _ in range(MAX_UNROLL):
             with self._scratch():
                 decided = self.static_bool(self.evaluate(node.test))
+            if decided and not can_end:
+                raise exc.StatementNotSupported(construct="an endless while")
             if decided is None:
                 self._traced_while(node)
                 return
@@ -446,7 +462,7 @@ class DeviceWalker(Evaluator):
         written = assigned_names(node.body)
         assert self.device_scope is not None
         for name in sorted(written & self.device_scope.keys()):
-            if not isinstance(self.device_scope[name], (torch.Tensor, DeviceOnly)):
+            if isinstance(self.device_scope[name], _SCALARS):
                 self._make_tensor(name)
         tests: list[Any] = []
         condition = self._trace_body(
@@ -545,9 +561,10 @@ class DeviceWalker(Evaluator):
         return outputs
 
     def _as_tensors(self, name: str, sides: Any, pair: list[Any]) -> list[Any]:
-        kinds = (int, float, torch.Tensor, *symbols.SymValue)
-        if not all(isinstance(v, kinds) for v in pair):
-            merge_named(name, *pair)
+        if not all(isinstance(v, _CARRIED) for v in pair):
+            raise exc.CantCombineTypesInControlFlow(
+                name=name, left=describe(pair[0]), right=describe(pair[1])
+            )
         result = []
         for (builder, _), value in zip(sides, pair, strict=True):
             outer, self.tracer.builder = self.tracer.builder, builder
@@ -593,6 +610,8 @@ def _same_scalar(left: Any, right: Any) -> bool:
     if isinstance(left, symbols.SymValue) or isinstance(right, symbols.SymValue):
         same_kind = type(left) is type(right)
         return same_kind and left.node.expr == right.node.expr
+    if left is right or isinstance(left, (torch.Tensor, list, tuple, dict)):
+        return left is right
     return type(left) is type(right) and left == right
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import operator
 import types
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +34,8 @@ from .type_info import Unknown, merge_named, type_of
 from .variable_origin import ExprOrigin, NameOrigin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .compile_environment import CompileEnvironment
     from .graph_tracer import GraphTracer
     from .host_function import HostFunction

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from torch import fx
-
 from .. import exc
 from .ast_extension import as_expr, expr, is_atom
 from .codegen_state import CodegenState
 from .device_ir import _host_tensor
 
 if TYPE_CHECKING:
+    from torch import fx
+
     from .device_function import DeviceFunction
     from .device_ir import GraphInfo
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,9 @@ from .aten_decompositions import INFERENCE, OWN_DECOMPOSITIONS, in_place_source
 from .device_ir import HelperFunctionGraphInfo, _get_symnode, _host_tensor
 
 if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Iterator, Sequence
+
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR
     from .op_registry import Op

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import types
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import exc
 from .source_location import FunctionSource, SourceLocation
 from .variable_origin import NameOrigin
+
+if TYPE_CHECKING:
+    import types
 
 RESERVED_NAMES = {
     "hl",

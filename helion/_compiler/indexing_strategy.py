@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from .ast_extension import expr
 from .codegen_text import conjunction, expand
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .codegen_state import CodegenState
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,13 @@ from torch import fx
 
 from .. import exc
 from . import codegen_control_flow
-from .backend import AtenRule
 from .device_ir import _get_symnode, _host_tensor
 from .op_registry import Op
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .backend import AtenRule
     from .codegen_state import CodegenState
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR

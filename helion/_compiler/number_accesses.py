@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import fx
-
 from ..language.memory_ops import load, store
 from .op_registry import Op
 
 if TYPE_CHECKING:
+    from torch import fx
+
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +42,7 @@ from .type_propagation import propagate_types
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Iterator
 
     from ..runtime.config import Config
     from ..runtime.settings import Settings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .ast_extension import assign, expr, for_loop, statements
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .device_function import DeviceFunction
 
 

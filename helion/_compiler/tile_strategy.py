@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from .device_function import Axis
 from .program_id import GridAxis
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .device_function import DeviceFunction
 
 

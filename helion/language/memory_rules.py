@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +25,8 @@ from .memory_ops import load, store, subscript
 from .subscript_rules import read_subscript
 
 if TYPE_CHECKING:
+    import ast
+
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
 
@@ -66,6 +67,7 @@ def _host_node(tracer: GraphTracer, tensor: Any, name: str) -> Any:
         raise exc.InvalidAPIUsage(f"{name} takes a tensor, not {describe(tensor)}")
     if tracer.env.host_origin(tensor) is None:
         raise exc.InvalidAPIUsage(f"{name} takes a host tensor, not a device value")
+    tracer.env.backend.dtype_text(tensor.dtype)  # refuses what the target lacks
     return tracer.host_node(tensor)
 
 

@@ -6,7 +6,6 @@ numbers; what is left to do here is the counter.
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +20,8 @@ from .random_ops import Seed, Words, rand, rand4x, randint
 from .value_rules import extent
 
 if TYPE_CHECKING:
+    import ast
+
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
 

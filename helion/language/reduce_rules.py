@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +23,9 @@ from .reduce_ops import (
 )
 
 if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Sequence
+
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
 

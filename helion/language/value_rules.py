@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,6 +32,8 @@ from .tunable_ops import register_block_size, register_tunable
 from .view_ops import join, split
 
 if TYPE_CHECKING:
+    import ast
+
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
 
@@ -61,11 +62,10 @@ def full_trace(
     if (
         not isinstance(shape, (list, tuple))
         and getattr(shape, "block_id", None) is None
-    ):
-        if not isinstance(shape, (int, torch.SymInt)):
-            raise exc.InvalidAPIUsage(
-                f"the shape must be a list of sizes, not {describe(shape)}"
-            )
+    ) and not isinstance(shape, (int, torch.SymInt)):
+        raise exc.InvalidAPIUsage(
+            f"the shape must be a list of sizes, not {describe(shape)}"
+        )
     _check_fill(tracer, value, device)
     sizes = [extent(tracer, size) for size in shape_list(shape)]
     result = tracer.new_value(sizes, dtype)

@@ -114,4 +114,6 @@ def test_calls_recover_in_eager_mode():
     kernel = helion.kernel(add_rows.fn)
     with pytest.raises((exc.Base, RuntimeError)):
         kernel(torch.ones(8, 4), torch.ones(8, 5))
-    assert torch.equal(kernel(torch.ones(8, 4), torch.ones(8, 4)), torch.full((8, 4), 2.0))
+    assert torch.equal(
+        kernel(torch.ones(8, 4), torch.ones(8, 4)), torch.full((8, 4), 2.0)
+    )

@@ -82,9 +82,7 @@ def test_tensors_on_two_devices_are_refused():
     assert type(caught.value) is exc.MixedDevices
 
 
-@pytest.mark.parametrize(
-    "args", [(), (1, 2, 3, 4)], ids=["too few", "too many"]
-)
+@pytest.mark.parametrize("args", [(), (1, 2, 3, 4)], ids=["too few", "too many"])
 def test_the_number_of_arguments_is_checked(args):
     with pytest.raises(TypeError, match="add"):
         add.bind(args)
@@ -96,8 +94,8 @@ def test_an_unknown_keyword_is_refused():
 
 
 def test_an_argument_of_another_rank_is_refused():
-    with pytest.raises(exc.RankMismatch, match="x"):
-        scale.bind(fake_cuda((torch.ones(64, 64, 2),)))
+    with pytest.raises(exc.TorchOpTracingError, match=r"Dimension out of range"):
+        scale.bind(fake_cuda((torch.ones(64),)))
 
 
 def test_a_shorter_argument_is_refused():
@@ -105,7 +103,7 @@ def test_a_shorter_argument_is_refused():
         add.bind(fake_cuda((torch.ones(8), torch.ones(4))))
 
 
-@pytest.mark.parametrize("odd", [None, "a", [1], {}, object()], ids=repr)
+@pytest.mark.parametrize("odd", [None, "a", [1], {}, object()], ids=lambda value: type(value).__name__)
 def test_an_argument_of_another_kind_is_refused(odd):
     x = torch.ones(8)
     with pytest.raises((exc.Base, TypeError)) as caught:

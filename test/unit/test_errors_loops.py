@@ -25,7 +25,11 @@ LOOPS = [
     (exc.InvalidDeviceForLoop, "a tile", "for s in t:  #!\n    pass"),
     (exc.InvalidDeviceForLoop, "the int 5", "for s in 5:  #!\n    pass"),
     (exc.InvalidDeviceForLoop, "run-time int n", "for s in n:  #!\n    pass"),
-    (exc.DeviceLoopElseBlock, "else", "for s in hl.tile(8):  #!\n    pass\nelse:\n    pass"),
+    (
+        exc.DeviceLoopElseBlock,
+        "else",
+        "for s in hl.tile(8):  #!\n    pass\nelse:\n    pass",
+    ),
     (exc.BarrierOnlyAllowedAtTopLevel, "between two", "hl.barrier()"),
     (exc.SpecializeOnDevice, "before the loop", "m = hl.specialize(3)"),
     (
@@ -106,6 +110,21 @@ CONTROL_FLOW = [
         "v is None on one path",
         "v = x[t]\nif n > 3:  #!\n    v = None\nout[t] = v",
     ),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "lst is a list of 1",
+        "lst = [x[t]]\nfor i in range(n):  #!\n    lst = [y[t]]\nout[t] = lst[0]",
+    ),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "lst is a list of 1",
+        "lst = [x[t]]\nif n > 3:  #!\n    lst = [y[t]]\nout[t] = lst[0]",
+    ),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "v is None",
+        "v = None\nfor i in range(n):  #!\n    v = x[t]\nout[t] = 1",
+    ),
     (exc.CrossRootDeviceValue, "w is used", "if n > 3:\n    w = x[t]\nout[t] = w  #!"),
     (
         exc.CrossRootDeviceValue,
@@ -115,7 +134,11 @@ CONTROL_FLOW = [
 ]
 
 ON_HOST = [
-    (exc.InvalidTileRange, "begins at 8", "for s in hl.tile(8, 4):  #!\n    out[s] = 1"),
+    (
+        exc.InvalidTileRange,
+        "begins at 8",
+        "for s in hl.tile(8, 4):  #!\n    out[s] = 1",
+    ),
     (
         exc.DeviceLoopElseBlock,
         "a tile loop",
@@ -141,14 +164,30 @@ ON_HOST = [
         "v is used",
         "for s in hl.tile(8):\n    v = x[s]\nfor s in hl.tile(8):\n    out[s] = v  #!",
     ),
-    (exc.EmptyDeviceLoopAfterDCE, "stores nothing", "for s in hl.tile(8):  #!\n    x[s] + 1"),
-    (exc.EmptyDeviceLoopAfterDCE, "stores nothing", "for s in hl.tile(8):  #!\n    pass"),
+    (
+        exc.EmptyDeviceLoopAfterDCE,
+        "stores nothing",
+        "for s in hl.tile(8):  #!\n    x[s] + 1",
+    ),
+    (
+        exc.EmptyDeviceLoopAfterDCE,
+        "stores nothing",
+        "for s in hl.tile(8):  #!\n    pass",
+    ),
     (exc.InvalidConfig, "power of two, not 12", "b = hl.register_block_size(12, 16)"),
     (exc.InvalidConfig, "less than", "b = hl.register_block_size(64, 16)"),
     (exc.IncorrectTileUsage, "not 'a'", "b = hl.register_block_size('a')"),
     (exc.InvalidAPIUsage, "missing a required", "b = hl.register_block_size()"),
-    (exc.TunableNameConflict, "num_warps", "v = hl.register_tunable('num_warps', Ints(1, 4))"),
-    (exc.TunableTypeNotSupported, "str", "v = hl.register_tunable('k', Choice(('a', 'b')))"),
+    (
+        exc.TunableNameConflict,
+        "num_warps",
+        "v = hl.register_tunable('num_warps', Ints(1, 4))",
+    ),
+    (
+        exc.TunableTypeNotSupported,
+        "str",
+        "v = hl.register_tunable('k', Choice(('a', 'b')))",
+    ),
     (exc.RegisterTunableArgTypes, "int", "v = hl.register_tunable('k', 3)"),
     (exc.ConfigSpecFragmentWithSymInt, "n", "v = hl.register_tunable('k', Ints(1, n))"),
 ]

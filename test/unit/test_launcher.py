@@ -153,7 +153,7 @@ def python_start(*args):
         {"launch": python_start},
         {"order": "unknown"},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_extraordinary_kernels_start_by_their_launcher(loaded, change):
     vars(loaded.launcher).update(change)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +17,9 @@ from .pointwise_rule import Operand
 from .products import product
 
 if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable
+
     from ..codegen_state import CodegenState
 
 aten = torch.ops.aten

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sympy
 from sympy.printing.str import StrPrinter
 
 from ... import exc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Printer(StrPrinter):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +10,8 @@ from ..ast_extension import expr, text_of
 from .dtypes import cast_text, triton_dtype
 
 if TYPE_CHECKING:
+    import ast
+
     from ..codegen_state import CodegenState
 
 _FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,8 @@ from .aten_rules import local_index
 from .dtypes import literal, triton_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..codegen_state import CodegenState
 
 aten = torch.ops.aten
