@@ -252,6 +252,8 @@ class CompileEnvironment:
 
     def derived_size(self, extent: int) -> sympy.Expr | None:
         """Return a size computed from block sizes (``b0 * 2``), None if it is not."""
+        if extent == 0:
+            return None
         expression: sympy.Expr | None = None
         rest = sympy.Integer(extent)
         for info in self.block_sizes:

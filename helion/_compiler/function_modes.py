@@ -326,6 +326,8 @@ def scalar_to_tensor(tracer: GraphTracer, value: Any) -> torch.Tensor:
         dtype = kinds.get(type(value), torch.bool)
         result = torch.empty([], dtype=dtype, device=tracer.env.device)
         return tracer.emit(torch.ops.aten.full.default, ([], value), result)
+    if not isinstance(value, (bool, int, float)):
+        raise exc.TypeInferenceError(f"{describe(value)} is not a number or 0-d tensor")
     return torch.full([], value, device=tracer.env.device)
 
 
