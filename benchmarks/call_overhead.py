@@ -1,17 +1,17 @@
-"""Where the host time of one call goes: dispatch, wrapper, launcher (needs a GPU)."""
+"""What a call costs the host: kernel object, wrapper, launcher (needs a GPU)."""
 
 from __future__ import annotations
 
-import cProfile
-import io
-import pstats
 import time
 from collections.abc import Callable
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 import helion
 import helion.language as hl
+from benchmarks import record
 
 
 @helion.kernel
@@ -21,12 +21,12 @@ def double(x: torch.Tensor, out: torch.Tensor) -> None:
         out[tile] = x[tile] * 2
 
 
-def per_call_us(function: Callable[[], object], count: int = 20_000) -> float:
-    """Return host microseconds of a call, with the queue drained in between."""
-    for _ in range(200):
+def per_call_us(function: Callable[[], object]) -> float:
+    """Return host microseconds of a call: the best of 20 runs of 200 launches."""
+    for _ in range(500):
         function()
     best = float("inf")
-    for _ in range(5):
+    for _ in range(20):
         torch.cuda.synchronize()
         start = time.perf_counter()
         for _ in range(200):
@@ -35,22 +35,29 @@ def per_call_us(function: Callable[[], object], count: int = 20_000) -> float:
     return best * 1e6
 
 
-def main() -> None:
-    """Print microseconds per call, and a profile of the call."""
+def measure() -> dict[str, float]:
+    """Return microseconds by what is called."""
     x = torch.randn(1024, device="cuda")
     out = torch.empty_like(x)
-    wrapper = double.bind((x, out)).compile_config()
-    print(f"kernel(x, out):   {per_call_us(lambda: double(x, out)):.2f} us")
-    print(f"wrapper(x, out):  {per_call_us(lambda: wrapper(x, out)):.2f} us")
-    print(f"torch.mul(out=):  {per_call_us(lambda: torch.mul(x, 2, out=out)):.2f} us")
-    profile = cProfile.Profile()
-    profile.enable()
-    for _ in range(2000):
-        double(x, out)
-    profile.disable()
-    text = io.StringIO()
-    pstats.Stats(profile, stream=text).sort_stats("tottime").print_stats(14)
-    print(text.getvalue())
+    bound = double.bind((x, out))
+    bound.set_config(helion.Config(block_sizes=[1024]))
+    wrapper = bound.compile_config()
+    return {
+        "kernel(x, out)": per_call_us(lambda: double(x, out)),
+        "wrapper(x, out)": per_call_us(lambda: wrapper(x, out)),
+        "torch.mul(x, 2, out=out)": per_call_us(lambda: torch.mul(x, 2, out=out)),
+    }
+
+
+def main() -> None:
+    """Print and save the cost of a call."""
+    times = measure()
+    table = Table("call", "us")
+    for name, us in times.items():
+        table.add_row(name, f"{us:.2f}")
+    Console().print(table)
+    facts = {**record.circumstances(), "gpu": torch.cuda.get_device_name()}
+    record.write("call_overhead", {**facts, "us_per_call": times})
 
 
 if __name__ == "__main__":

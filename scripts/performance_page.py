@@ -129,6 +129,17 @@ def overhead_text(overhead: dict[str, Any] | None) -> str:
     return f"Host time of a call, tiny add: {', '.join(parts)}.\n"
 
 
+def call_overhead_table() -> str:
+    """Return what a call that only launches costs the host."""
+    results = read_results("call_overhead.json")
+    if not results:
+        return f"{MISSING}\n"
+    found = results[0]
+    rows = [[name, f"{us:.1f}"] for name, us in found["us_per_call"].items()]
+    place = f"Host of an {found['gpu']}, {found['cpu']}. {described(found)}"
+    return place + table(("call", "us"), rows)
+
+
 def numerics_table() -> str:
     """Return how the numerics tests went on the GPU."""
     results = read_results("gpu_numerics.json")
@@ -142,6 +153,7 @@ def numerics_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "compile_time": compile_time_table,
     "gpu": gpu_table,
+    "call_overhead": call_overhead_table,
     "numerics": numerics_table,
 }
 

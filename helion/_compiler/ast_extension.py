@@ -41,7 +41,7 @@ def facts(node: ast.AST) -> NodeFacts:
     found = getattr(node, "_helion_facts", None)
     if found is None:
         found = NodeFacts()
-        node._helion_facts = found  # type: ignore[attr-defined]
+        setattr(node, "_helion_facts", found)  # noqa: B010 (nodes do not declare it)
     return found
 
 
@@ -59,15 +59,19 @@ def _fill(node: object, holes: dict[str, ast.AST]) -> object:
     if isinstance(node, ast.Name) and node.id.startswith(_PREFIX):
         return holes[node.id[len(_PREFIX) :]]
     if isinstance(node, ast.AST):
-        copy = type(node)()
-        for name, value in ast.iter_fields(node):
-            setattr(copy, name, _fill(value, holes))
-        if isinstance(copy, (ast.stmt, ast.expr)):
-            copy.lineno = copy.col_offset = 0
-        return copy
+        return _filled_copy(node, holes)
     if isinstance(node, list):
         return [_fill(item, holes) for item in node]
     return node
+
+
+def _filled_copy(node: ast.AST, holes: dict[str, ast.AST]) -> ast.AST:
+    copy = type(node)()
+    for name, value in ast.iter_fields(node):
+        setattr(copy, name, _fill(value, holes))
+    if isinstance(copy, (ast.stmt, ast.expr)):
+        copy.lineno = copy.col_offset = 0
+    return copy
 
 
 def literal(value: object) -> ast.expr:
@@ -104,8 +108,9 @@ def expr(template: str, **holes: object) -> ast.expr:
 
 def statements(template: str, **holes: object) -> list[ast.stmt]:
     """Parse a template of whole statements."""
-    filled = {k: as_expr(v) for k, v in holes.items()}
-    return [_fill(s, filled) for s in _parse_template(template)]  # type: ignore[misc]
+    values = {k: as_expr(v) for k, v in holes.items()}
+    filled = [_filled_copy(s, values) for s in _parse_template(template)]
+    return [s for s in filled if isinstance(s, ast.stmt)]
 
 
 def assign(name: str, value: ast.expr) -> ast.Assign:

@@ -43,9 +43,15 @@ def _dims(x: torch.Tensor, dim: Any) -> list[int]:
     return sorted(d % max(x.dim(), 1) for d in dims)
 
 
+def _environment() -> Any:
+    """Return the environment of the tracer that called a decomposition."""
+    tracer: Any = active_tracer()
+    return tracer.env
+
+
 def _count(x: torch.Tensor, dims: list[int]) -> Any:
     """Return how many real elements a reduction covers."""
-    env: Any = active_tracer().env  # type: ignore[union-attr]
+    env = _environment()
     total: Any = 1
     for d in dims:
         total = total * env.true_length(x.shape[d])
@@ -228,13 +234,14 @@ def argmin(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Ten
 
 
 def _arg_extremum(op: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
-    if dim is None and x.dim() == 1:
+    is_whole = dim is None
+    if is_whole and x.dim() == 1:
         dim = 0
     if dim is None:
         raise exc.MultipleReductionDims(
             "argmax/argmin over several dims at once; reduce one dim at a time"
         )
-    if not keepdim and isinstance(dim, int) and dim >= 0:
+    if not keepdim and not is_whole and dim >= 0:
         return NotImplemented
     dim = dim % x.dim()
     result = op(x, dim, False)
@@ -283,7 +290,7 @@ def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     shape = list(tensors[0].shape)
     if all(list(t.shape) == shape for t in tensors) and shape[dim] == 1:
         return aten.stack.default([aten.squeeze.dim(t, dim) for t in tensors], dim)
-    env: Any = active_tracer().env  # type: ignore[union-attr]
+    env = _environment()
     info = env.block_of(shape[dim])
     size = shape[dim] if info is not None and info.is_reduction else 0
     # Padding of one part would end up between the parts.

@@ -298,9 +298,9 @@ def typed_error(
     if "not linked with support" in text:
         detail = f"{name} in a device loop"
         return exc.BackendUnsupported(backend=env.backend.name, detail=detail)
-    if any(_is_tile(v) for v in values) and not is_helper:
-        if isinstance(error, TypeError) or function is not getattr:
-            return exc.IncorrectTileUsage(name=name)
+    is_plain_use = isinstance(error, TypeError) or function is not getattr
+    if is_plain_use and not is_helper and any(_is_tile(v) for v in values):
+        return exc.IncorrectTileUsage(name=name)
     if _SHAPES.search(text) and is_helper:
         return exc.ShapeMismatch(_first_line(text))
     if _SHAPES.search(text) and len(tensors) > 1:

@@ -20,6 +20,7 @@ from .device_ir import (
     _reduction_loop,
     _while_loop,
 )
+from .node_args import raw_arg
 from .reduction_strategy import emit_reduction_loop
 from .tile_dispatch import tile_strategy
 from .tile_strategy import LoopDim
@@ -62,9 +63,8 @@ def getitem_codegen(state: CodegenState) -> Any:
 
 @emits(_mask_to)
 def mask_to_codegen(state: CodegenState) -> Any:
-    _, other, blocks = state.node.args
-    value = state.arg(0)
-    mask = state.launch.mask_expr(list(state.value.shape), list(blocks))  # type: ignore[arg-type]
+    value, other, blocks = state.arg(0), state.arg(1), state.arg(2)
+    mask = state.launch.mask_expr(list(state.value.shape), list(blocks))
     if mask is None:
         return value
     identity = state.env.backend.literal(other, state.value.dtype)
@@ -128,7 +128,7 @@ def for_loop_codegen(state: CodegenState) -> list[ast.expr]:
 def _symbolic(state: CodegenState, bounds: Any) -> list[tuple[Any, Any]]:
     """Return bounds as ints, SymInts where the node holds one, or expressions."""
     result = []
-    for pair, given in zip(bounds, state.node.args[1], strict=True):  # type: ignore[arg-type]
+    for pair, given in zip(bounds, raw_arg(state.node, 1), strict=True):
         items = []
         for value, node in zip(pair, given, strict=True):
             is_symbol = isinstance(node, torch.fx.Node) and isinstance(

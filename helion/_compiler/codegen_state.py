@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
+from torch.fx.node import map_arg
 
 from .ast_extension import as_expr, expr, text_of
+from .node_args import int_arg
 
 if TYPE_CHECKING:
     import ast
@@ -37,9 +39,13 @@ class CodegenState:
         args = self.node.args
         return self.resolve(args[index]) if index < len(args) else default
 
+    def int_arg(self, index: int) -> int:
+        """Return an argument that is a plain number."""
+        return int_arg(self.node, index)
+
     def fake_arg(self, index: int) -> Any:
         """Return an argument with nodes replaced by their fake values."""
-        return fx.node.map_arg(self.node.args[index], lambda n: n.meta["val"])
+        return map_arg(self.node.args[index], lambda n: n.meta["val"])
 
     def resolve(self, value: Any) -> Any:
         """Replace nodes inside a value by their expressions."""
@@ -67,5 +73,5 @@ class CodegenState:
 
     def dtype_expr(self, dtype: torch.dtype | None = None) -> ast.expr:
         """Return the Triton dtype of a torch dtype (default: the result's)."""
-        dtype = self.value.dtype if dtype is None else dtype
-        return expr(self.env.backend.dtype_text(dtype))
+        wanted = self.value.dtype if dtype is None else dtype
+        return expr(self.env.backend.dtype_text(wanted))

@@ -115,6 +115,16 @@ class CompileEnvironment:
         self._reductions: dict[object, BlockSizeInfo] = {}
         self._primes = _primes(_FIRST_PRIME)
 
+    def check_device(self, device: Any) -> None:
+        """Refuse values on another device than that of the kernel; None is its own."""
+        own = self.device.type
+        if device is None or torch.device(device).type == own:
+            return
+        raise exc.NotAllowedOnDevice(
+            construct=f"a value on {device} (the kernel runs on {own})",
+            hint="leave device= out",
+        )
+
     # -- symbols -----------------------------------------------------------------
 
     def new_scalar(self, kind: type, origin: Origin) -> object:

@@ -62,10 +62,10 @@ def _sweep(body: list[ast.stmt], reads: Counter[str]) -> tuple[list[ast.stmt], b
             statement.body, inner = _sweep(statement.body, reads)
             statement.orelse, other = _sweep(statement.orelse, reads)
             changed |= inner or other
-            if not statement.body and not statement.orelse:
-                if not isinstance(statement, ast.While):
-                    changed = True
-                    continue
+            is_empty = not statement.body and not statement.orelse
+            if is_empty and not isinstance(statement, ast.While):
+                changed = True
+                continue
             statement.body = statement.body or [ast.Pass()]
         kept.append(statement)
     return _without_idle_comments(kept), changed
@@ -85,9 +85,11 @@ def _is_dead(statement: ast.stmt, reads: Counter[str]) -> bool:
 def has_effect(value: ast.expr) -> bool:
     """Whether evaluating an expression does more than give a value."""
     for node in ast.walk(value):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr.startswith(_EFFECTS):
-                return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if not isinstance(node, ast.Call):
+            continue
+        function = node.func
+        if isinstance(function, ast.Name):
+            return True
+        if isinstance(function, ast.Attribute) and function.attr.startswith(_EFFECTS):
             return True
     return False

@@ -19,6 +19,7 @@ from torch import fx
 from ..language.memory_ops import load, store
 from . import symbols
 from .finalize_config import PRODUCTS, all_nodes
+from .node_args import raw_arg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +186,9 @@ class DefaultPicker:
             self.sizes[block_id] = 128 if head <= 128 else 64
         for product in products:
             for block_id in (product.n, product.k):
-                if block_id in self.blocks and block_id not in rows:
+                if block_id is None or block_id in rows:
+                    continue
+                if block_id in self.blocks:
                     self.sizes[block_id] = 64 if head <= 128 else 32
         wide = max(p.itemsize for p in products) >= 4
         if wide:
@@ -275,13 +278,13 @@ class DefaultPicker:
                 continue
             tensor = _value(node.args[0])
             dim = 0
-            for element in node.args[1]:  # type: ignore[union-attr]
-                if element[0] == "new":  # type: ignore[index]
+            for element in raw_arg(node, 1):
+                if element[0] == "new":
                     continue
                 stride = symbols.static_int(tensor.stride(dim))
                 wide = symbols.static_int(tensor.size(dim)) != 1
-                if element[0] == "tile" and stride == 1 and wide and tensor.dim() > 1:  # type: ignore[index]
-                    found.add(element[1])  # type: ignore[index]
+                if element[0] == "tile" and stride == 1 and wide and tensor.dim() > 1:
+                    found.add(element[1])
                 dim += 1
         return found & self.blocks.keys()
 

@@ -136,7 +136,9 @@ class DeviceFunction:
         """Return the Config's chunk of a looped axis."""
         for index, spec in enumerate(self.env.config_spec.reduction_loops):
             if spec.block_id == block_id:
-                return self.config.reduction_loops[index]
+                chunk = self.config.reduction_loops[index]
+                assert chunk is not None, f"axis {block_id} is not rolled"
+                return chunk
         raise AssertionError(f"axis {block_id} is not rollable")
 
     def range_options(self, block_id: int | None) -> str:
@@ -302,7 +304,7 @@ class DeviceFunction:
         return groups
 
     def is_single(self, extent: int) -> bool:
-        """Whether a device dim is a tile of one index, which Triton sees as a scalar."""
+        """Whether a device dim is a tile of one index: Triton sees a scalar."""
         if extent == 1:
             return False
         info = self.env.block_of(extent)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
+from .node_args import int_arg, raw_arg
+
 if TYPE_CHECKING:
     import torch
 
@@ -81,8 +83,7 @@ class GraphInfo:
     @property
     def outputs(self) -> list[fx.Node]:
         """The nodes that the graph returns."""
-        (values,) = self.graph.output_node().args
-        return list(values)  # type: ignore[arg-type]
+        return list(raw_arg(self.graph.output_node(), 0))
 
     def describe(self) -> str:
         """Return what stands after the kind in a dump."""
@@ -218,11 +219,11 @@ class DeviceIR:
 def called_graphs(node: fx.Node) -> list[int]:
     """Return the graph ids that a control-flow node runs."""
     if node.target in (_for_loop, _reduction_loop):
-        return [node.args[0]]  # type: ignore[list-item]
+        return [int_arg(node, 0)]
     if node.target is _if:
-        return [node.args[1], node.args[2]]  # type: ignore[list-item]
+        return [int_arg(node, 1), int_arg(node, 2)]
     if node.target is _while_loop:
-        return [node.args[0], node.args[1]]  # type: ignore[list-item]
+        return [int_arg(node, 0), int_arg(node, 1)]
     return []
 
 

@@ -27,8 +27,7 @@ from .error_text import describe, make_readable
 from .evaluator import BINARY, DeviceOnly, Evaluator, is_op
 from .function_modes import scalar_to_tensor
 from .graph_tracer import GraphBuilder
-from .host_function import assigned_names
-from .host_function import read_names
+from .host_function import assigned_names, read_names
 from .loop_bounds import LoopBounds
 from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named, type_of
@@ -308,9 +307,8 @@ class DeviceWalker(Evaluator):
 
     def _unroll(self, node: ast.For) -> None:
         values = self.evaluate(node.iter)
-        if isinstance(values, (torch.Tensor, TracedTile)) or not hasattr(
-            values, "__iter__"
-        ):
+        refused = (torch.Tensor, TracedTile, type)
+        if isinstance(values, refused) or not hasattr(values, "__iter__"):
             raise exc.InvalidDeviceForLoop(type=describe(values))
         for count, value in enumerate(values):
             if count >= MAX_UNROLL:

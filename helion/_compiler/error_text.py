@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import symbols
-from .traced_tile import TracedTile
 from .variable_origin import (
     BlockOrigin,
     BlockSizeOrigin,
@@ -61,8 +60,9 @@ def describe(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
         return f"a {dtype} tensor {[*value.size()]}"
-    if isinstance(value, TracedTile):
-        return "a tile"
+    words = getattr(type(value), "user_words", None)
+    if words is not None:
+        return words
     if value is None or isinstance(value, (bool, str)):
         return repr(value)
     if isinstance(value, symbols.SymValue):

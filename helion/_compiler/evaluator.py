@@ -113,7 +113,8 @@ class Evaluator(ast.NodeVisitor):
         try:
             value = self.visit(node)
         except exc.Base as error:
-            raise error.with_location(self.host.location(node))
+            error.with_location(self.host.location(node))
+            raise
         facts(node).type_info = type_of(value)
         return value
 
@@ -359,7 +360,7 @@ class Evaluator(ast.NodeVisitor):
 
     def _native(self, node: ast.expr) -> Any:
         """Let Python evaluate a node over the current values."""
-        namespace = dict(self.host.fn.__globals__)
+        namespace = dict(self.host.namespace)
         for name in read_names(node):
             try:
                 namespace[name] = self.lookup(name)
@@ -429,7 +430,8 @@ class Evaluator(ast.NodeVisitor):
         except CompileAgain:
             raise
         except exc.Base as error:
-            raise _with_helper(error)
+            _name_helper(error)
+            raise
         except Exception as error:
             return self.call_failed(function, [*args, *kwargs.values()], error)
 
@@ -449,7 +451,8 @@ class Evaluator(ast.NodeVisitor):
             self.env.unify(raw_extents(args))
         typed = typed_error(self.env, function, args, error)
         typed.__traceback__ = error.__traceback__
-        raise _with_helper(typed) from error
+        _name_helper(typed)
+        raise typed from error
 
 
 def _is_bool(value: Any) -> bool:
@@ -478,12 +481,11 @@ def _evaluate(code: types.CodeType, namespace: dict[str, Any]) -> Any:
     return eval(code, namespace)
 
 
-def _with_helper(error: exc.Base) -> exc.Base:
+def _name_helper(error: exc.Base) -> None:
     """Add where in a function that the kernel calls an error arose."""
     place = helper_place(error)
     if place and place not in error.message:
         error.message += f"\n{place}"
-    return error
 
 
 def is_kernel(function: Any) -> bool:

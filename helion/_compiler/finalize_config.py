@@ -19,6 +19,7 @@ from ..language.memory_ops import load, store
 from ..language.tile import tile_index
 from . import symbols
 from .device_ir import ForLoopGraphInfo, RootGraphInfo
+from .node_args import fake_arg, int_arg
 from .variable_origin import BlockOrigin, BlockSizeOrigin
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _product_minimums(env: CompileEnvironment, ir: DeviceIR) -> None:
         places = PRODUCTS.get(node.target)
         if places is None:
             continue
-        left, right = (node.args[i].meta["val"] for i in places)  # type: ignore[union-attr]
+        left, right = (fake_arg(node, i) for i in places)
         small = left.dtype.itemsize == 1 or right.dtype.itemsize == 1
         _raise_min(env, left.shape[-2], MIN_DOT_SIZE)
         _raise_min(env, right.shape[-1], MIN_DOT_SIZE)
@@ -138,7 +139,7 @@ def _flattenable(env: CompileEnvironment, ir: DeviceIR) -> Any:
         if isinstance(origin := env.symbol_origins.get(symbol), BlockOrigin)
         and not isinstance(origin, BlockSizeOrigin)
     }
-    used |= {n.args[0] for n in all_nodes(ir) if n.target is tile_index}
+    used |= {int_arg(n, 0) for n in all_nodes(ir) if n.target is tile_index}
 
     def check(blocks: tuple[int, ...], info: Any) -> bool:
         infos = [env.block_sizes[b] for b in blocks]
@@ -162,7 +163,7 @@ def _nodes_under(ir: DeviceIR, graph_id: int) -> list[fx.Node]:
 
 
 def _is_plain(node: fx.Node, extents: list[int], blocks: tuple[int, ...]) -> bool:
-    """Whether a node treats the axes as one block of neighbouring dims, or not at all."""
+    """Whether a node treats the axes as one run of dims side by side, or not at all."""
     if _is_host(node):
         return True
     value = node.meta.get("val")
@@ -184,9 +185,10 @@ def _is_host(node: fx.Node) -> bool:
 
 def _mentions(node: fx.Node, extents: list[int]) -> bool:
     value = node.meta.get("val")
-    is_tensor = isinstance(value, torch.Tensor) and not _is_host(node)
+    if not isinstance(value, torch.Tensor) or _is_host(node):
+        return False
     full = getattr(node.target, "__name__", "") == "full.default"
-    return is_tensor and not full and bool(set(value.shape) & set(extents))
+    return not full and bool(set(value.shape) & set(extents))
 
 
 def _has_run(shape: list[int], extents: list[int]) -> bool:

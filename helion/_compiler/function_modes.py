@@ -184,7 +184,10 @@ def visible_shape(tracer: GraphTracer, value: torch.Tensor) -> tuple[Any, ...]:
     return tuple(tracer.env.size_of(s) for s in value.size())
 
 
-@handles(DEVICE_HANDLERS, torch.Tensor.shape.__get__)
+_get_shape = torch.Tensor.shape.__get__  # pyright: ignore[reportAttributeAccessIssue] a descriptor
+
+
+@handles(DEVICE_HANDLERS, _get_shape)
 def device_shape(tracer: GraphTracer, value: torch.Tensor) -> Any:
     return visible_shape(tracer, value)
 
@@ -223,21 +226,11 @@ def _shaped(function: Any) -> Handler:
         first, sizes = (args[:1], args[1:]) if is_method else ((), args)
         extents = [_keep_minus_one(tracer, s) for s in _flat_sizes(sizes)]
         if not is_method:
-            check_device(tracer, kwargs.get("device"))
+            tracer.env.check_device(kwargs.get("device"))
             kwargs.setdefault("device", tracer.env.device)
         return function(*first, extents, **kwargs)
 
     return handler
-
-
-def check_device(tracer: GraphTracer, device: Any) -> None:
-    """Refuse values on another device than that of the kernel."""
-    if device is None or torch.device(device).type == tracer.env.device.type:
-        return
-    raise exc.NotAllowedOnDevice(
-        construct=f"a value on {device} (the kernel runs on {tracer.env.device.type})",
-        hint="leave device= out",
-    )
 
 
 def _keep_minus_one(tracer: GraphTracer, size: Any) -> int:
@@ -287,7 +280,7 @@ def device_view(tracer: GraphTracer, value: torch.Tensor, *args: Any) -> Any:
 @handles(DEVICE_HANDLERS, torch.full)
 def device_full(tracer: GraphTracer, size: Any, fill_value: Any, **kwargs: Any) -> Any:
     extents = [as_size(tracer.env, s) for s in _flat_sizes([size])]
-    check_device(tracer, kwargs.get("device"))
+    tracer.env.check_device(kwargs.get("device"))
     kwargs.setdefault("device", tracer.env.device)
     return torch.full(extents, fill_value, **kwargs)
 

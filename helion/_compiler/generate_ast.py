@@ -176,7 +176,7 @@ class ModuleBuilder:
         return result
 
     def _global_modules(self, used: set[str]) -> dict[str, types.ModuleType]:
-        namespace = self.host.fn.__globals__
+        namespace = self.host.namespace
         found = {n: namespace.get(n) for n in used if n not in self.host.local_names}
         return {
             n: v
@@ -197,29 +197,22 @@ class _HostWriter(ast.NodeTransformer):
     def wrapper(self) -> ast.FunctionDef:
         """Return the wrapper's definition."""
         source = self.host.tree
-        result = ast.FunctionDef(
-            name=source.name,
-            args=self._arguments(source.args),
-            body=[*self._saved_arguments(), *self._block(source.body)],
-            decorator_list=[],
-            returns=None,
-            type_comment=None,
-            type_params=[],
-        )
+        result = self._header(source)
+        result.body = [*self._saved_arguments(), *self._block(source.body)]
         return result
 
-    def _arguments(self, source: ast.arguments) -> ast.arguments:
-        """Return the parameters without annotations, plus the launcher."""
+    def _header(self, source: ast.FunctionDef) -> ast.FunctionDef:
+        """Return a function of the parameters without annotations, and the launcher."""
         extra = "*, _launcher=_default_launcher"
         if self.host.closure:
             extra += ", _closure"
         (function,) = statements(
-            f"def f({', '.join([*self.host.params, extra])}): pass"
+            f"def {source.name}({', '.join([*self.host.params, extra])}): pass"
         )
         assert isinstance(function, ast.FunctionDef)
-        if all(isinstance(d, ast.Constant) for d in source.defaults):
-            function.args.defaults = list(source.defaults)
-        return function.args
+        if all(isinstance(d, ast.Constant) for d in source.args.defaults):
+            function.args.defaults = list(source.args.defaults)
+        return function
 
     def _saved_arguments(self) -> list[ast.stmt]:
         """Keep parameters that the body rebinds but whose sizes kernels need."""
@@ -301,7 +294,7 @@ class _HostWriter(ast.NodeTransformer):
             return ast.Name(id=name, ctx=node.ctx)
         if name in self.host.closure:
             return expr(f"_closure[{name!r}]")
-        value = self.host.fn.__globals__.get(name, _MISSING)
+        value = self.host.namespace.get(name, _MISSING)
         if value is _MISSING or isinstance(value, types.ModuleType):
             return ast.Name(id=name, ctx=node.ctx)
         if hasattr(builtins, name) and value is getattr(builtins, name):

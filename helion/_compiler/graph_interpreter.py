@@ -38,7 +38,8 @@ def _emit_node(fn: DeviceFunction, node: fx.Node, values: dict[fx.Node, Any]) ->
     try:
         result = lowering.codegen(state)
     except exc.Base as error:
-        raise error.with_location(node.meta.get("location"))
+        error.with_location(node.meta.get("location"))
+        raise
     except Exception as error:
         wrapped = exc.InductorLoweringError(error, f"in {node.format_node()}")
         raise wrapped.with_location(node.meta.get("location")) from error

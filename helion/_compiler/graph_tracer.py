@@ -167,9 +167,9 @@ class GraphTracer(TorchDispatchMode):
         ``function`` on the same dtypes.
         """
         for info in self.ir.graphs:
-            if isinstance(info, HelperFunctionGraphInfo):
-                if info.function is function and info.dtypes == dtypes:
-                    return info.graph_id
+            is_helper = isinstance(info, HelperFunctionGraphInfo)
+            if is_helper and info.function is function and info.dtypes == dtypes:
+                return info.graph_id
         sides = [], []
         with self.recording() as builder, torch._C._EnableTorchFunction():
             for side, values in zip(("left", "right"), sides, strict=True):

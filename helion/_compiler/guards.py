@@ -42,7 +42,7 @@ def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
     if name == "Ne":
         return
     # Layout questions of host tensors whose sizes are computed from block sizes.
-    if name in ("GreaterThan", "StrictGreaterThan", "Ge", "Gt"):
-        if expression.args[1] in (0, 1, 2):
-            return
+    is_lower_bound = name in ("GreaterThan", "StrictGreaterThan", "Ge", "Gt")
+    if is_lower_bound and expression.args[1] in (0, 1, 2):
+        return
     raise exc.ShapeSpecializingCall(call=f"the comparison {expression} of a block size")

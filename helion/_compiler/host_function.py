@@ -39,6 +39,7 @@ class HostFunction:
     """Source, parameters, globals and closure of a kernel function."""
 
     fn: types.FunctionType
+    namespace: dict[str, Any]  # the function's globals
     source: FunctionSource
     tree: ast.FunctionDef
     closure: dict[str, Any]
@@ -63,8 +64,8 @@ class HostFunction:
         """Return a closure, global or builtin value; UndefinedVariable if none."""
         if name in self.closure:
             return self.closure[name]
-        if name in self.fn.__globals__:
-            return self.fn.__globals__[name]
+        if name in self.namespace:
+            return self.namespace[name]
         if hasattr(builtins, name):
             return getattr(builtins, name)
         raise exc.UndefinedVariable(name=name)
@@ -86,7 +87,9 @@ def parse(fn: types.FunctionType) -> HostFunction:
     if not isinstance(tree, ast.FunctionDef):
         raise exc.StatementNotSupported(construct=f"{type(tree).__name__} as a kernel")
     closure = dict(inspect.getclosurevars(fn).nonlocals)
-    host = HostFunction(fn, source, tree, closure, assigned_names(tree.body))
+    host = HostFunction(
+        fn, fn.__globals__, source, tree, closure, assigned_names(tree.body)
+    )
     host.constexpr_params = {
         a.arg
         for a in tree.args.posonlyargs + tree.args.args
@@ -134,7 +137,7 @@ class _AssignedNames(ast.NodeVisitor):
     def visit_Lambda(self, node: ast.Lambda) -> None:
         """A lambda binds names of its own only."""
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda  # type: ignore[assignment]
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda
 
     def visit_alias(self, node: ast.alias) -> None:
         self.names.add((node.asname or node.name).split(".")[0])

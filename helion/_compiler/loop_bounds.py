@@ -60,7 +60,7 @@ class LoopBounds:
 
 def _per_axis(kind: str, begin: Any, end: Any, size: Any) -> tuple[Any, Any, Any]:
     ends = list(end)
-    begins = [0] * len(ends) if isinstance(begin, int) and begin == 0 else begin
+    begins = [0] * len(ends) if symbols.static_int(begin) == 0 else begin
     sizes = [None] * len(ends) if size is None else size
     for given in (begins, sizes):
         if not isinstance(given, (list, tuple)) or len(given) != len(ends):

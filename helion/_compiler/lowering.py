@@ -28,7 +28,10 @@ Unknown = None
 class Lowering:
     """How one node becomes code, and what its padded lanes hold."""
 
-    is_pure = True
+    @property
+    def is_pure(self) -> bool:
+        """Whether a node without readers can be left out."""
+        return True
 
     def codegen(self, state: CodegenState) -> Any:
         """Return the expression (or list of them) of the node's result."""
@@ -47,7 +50,7 @@ class APIFuncLowering(Lowering):
     rule: Callable[[CodegenState], Any]
 
     @property
-    def is_pure(self) -> bool:  # type: ignore[override]
+    def is_pure(self) -> bool:
         return not self.op.flags.impure
 
     def codegen(self, state: CodegenState) -> Any:
@@ -100,7 +103,7 @@ class ControlFlowLowering(Lowering):
     is_effect: bool = False
 
     @property
-    def is_pure(self) -> bool:  # type: ignore[override]
+    def is_pure(self) -> bool:
         return not self.is_effect
 
     def codegen(self, state: CodegenState) -> Any:
@@ -129,7 +132,8 @@ def lowering_of(node: fx.Node, env: CompileEnvironment) -> Lowering:
     try:
         return _lowering_of(node.target, node, env)
     except exc.Base as error:
-        raise error.with_location(node.meta.get("location"))
+        error.with_location(node.meta.get("location"))
+        raise
 
 
 def _lowering_of(target: Any, node: fx.Node, env: CompileEnvironment) -> Lowering:

@@ -13,7 +13,6 @@ from .function_modes import (
     DEVICE_HANDLERS,
     HOST_HANDLERS,
     Handler,
-    check_device,
     handles,
 )
 
@@ -150,7 +149,7 @@ def device_to(
     """A change of dtype; the device stays."""
     for given in (*args, kwargs.get("device")):
         if isinstance(given, (torch.device, str)):
-            check_device(tracer, given)
+            tracer.env.check_device(given)
     return value.to(*args, **kwargs)
 
 

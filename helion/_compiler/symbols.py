@@ -18,6 +18,8 @@ SymValue = (torch.SymInt, torch.SymFloat, torch.SymBool)
 class NamedSource(Source):
     """The least a ShapeEnv needs to know about a symbol: a name for messages."""
 
+    label: str
+
     def __init__(self, label: str) -> None:
         object.__setattr__(self, "label", label)
 

@@ -157,8 +157,9 @@ class NDTileStrategy(TileStrategy):
             return False
         if isinstance(dim.begin, ast.expr) or isinstance(dim.end, ast.expr):
             return True
-        known = begin is not None and end is not None and isinstance(size, int)
-        return not known or (end - begin) % size != 0  # type: ignore[operator]
+        if begin is None or end is None or not isinstance(size, int):
+            return True
+        return (end - begin) % size != 0
 
     def codegen_device_loop(self, emit_body: Callable[[], None]) -> None:
         self._nest([self.dims[p] for p in reversed(self.order)], emit_body)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class TracedTile(Tile):
     """A tile whose facts are symbols of the compile environment."""
 
+    # What error messages call it.
+    user_words = "a tile"
+
     def __init__(self, env: CompileEnvironment, info: BlockSizeInfo) -> None:
         self.env = env
         self.info = info
@@ -65,7 +68,9 @@ class TracedTile(Tile):
     def __add__(self, offset: SupportsIndex) -> torch.Tensor:
         if not isinstance(offset, (int, torch.SymInt)):
             raise exc.IncorrectTileUsage(f"tile + {type(offset).__name__}")
-        return self.index + offset
+        moved = self.index + offset
+        assert isinstance(moved, torch.Tensor)
+        return moved
 
     def __repr__(self) -> str:
         return f"Tile(block_id={self.block_id})"

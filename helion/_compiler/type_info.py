@@ -67,9 +67,9 @@ class SymbolType(TypeInfo):
     """An int, float or bool known when the kernel runs."""
 
     def merge(self, other: TypeInfo) -> TypeInfo:
-        if isinstance(other, SymbolType) and type(self.value) is type(other.value):
-            if self.value.node.expr == other.value.node.expr:
-                return self
+        alike = isinstance(other, SymbolType) and type(self.value) is type(other.value)
+        if alike and self.value.node.expr == other.value.node.expr:
+            return self
         return super().merge(other)
 
     def __str__(self) -> str:
@@ -81,9 +81,9 @@ class LiteralType(TypeInfo):
     """A Python number, string, dtype, None... known when compiling."""
 
     def merge(self, other: TypeInfo) -> TypeInfo:
-        if isinstance(other, LiteralType) and type(self.value) is type(other.value):
-            if self.value == other.value:
-                return self
+        alike = isinstance(other, LiteralType) and type(self.value) is type(other.value)
+        if alike and self.value == other.value:
+            return self
         return super().merge(other)
 
     def __str__(self) -> str:
@@ -95,15 +95,15 @@ class SequenceType(TypeInfo):
 
     def merge(self, other: TypeInfo) -> TypeInfo:
         mine, theirs = self.value, other.value
-        if isinstance(other, SequenceType) and type(mine) is type(theirs):
-            if len(mine) == len(theirs):
-                merged = [
-                    type_of(a).merge(type_of(b)).value
-                    for a, b in zip(mine, theirs, strict=True)
-                ]
-                same = all(m is a for m, a in zip(merged, mine, strict=True))
-                return self if same else SequenceType(type(mine)(merged))
-        return super().merge(other)
+        alike = isinstance(other, SequenceType) and type(mine) is type(theirs)
+        if not alike or len(mine) != len(theirs):
+            return super().merge(other)
+        merged = [
+            type_of(a).merge(type_of(b)).value
+            for a, b in zip(mine, theirs, strict=True)
+        ]
+        same = all(m is a for m, a in zip(merged, mine, strict=True))
+        return self if same else SequenceType(type(mine)(merged))
 
     def __str__(self) -> str:
         inner = ", ".join(str(type_of(v)) for v in self.value)

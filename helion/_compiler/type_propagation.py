@@ -117,7 +117,9 @@ class HostWalker(DeviceWalker):
             super()._bind(name, value)
             return
         if isinstance(value, symbols.SymValue) and not self._is_printable(value):
-            value = self.env.new_scalar(_kind_of(value), NameOrigin(name))
+            kind = _kind_of(value)
+            assert kind is not None
+            value = self.env.new_scalar(kind, NameOrigin(name))
         self.host_scope[name] = value
 
     def _is_printable(self, value: Any) -> bool:
@@ -132,10 +134,10 @@ class HostWalker(DeviceWalker):
                 if isinstance(base, (list, dict)):
                     self.call(type(base).__setitem__, [base, index, value], {})
             return
-        if not self.on_device and isinstance(target, (ast.Tuple, ast.List)):
-            if any(isinstance(e, ast.Starred) for e in target.elts):
-                self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
-                return
+        is_unpacked = not self.on_device and isinstance(target, (ast.Tuple, ast.List))
+        if is_unpacked and any(isinstance(e, ast.Starred) for e in target.elts):
+            self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
+            return
         super().assign(target, value)
 
     def host_Assert(self, node: ast.Assert) -> None:
@@ -173,9 +175,9 @@ class HostWalker(DeviceWalker):
         try:
             return merge_named(name, left, right)
         except exc.Base:
-            kinds = {_kind_of(left), _kind_of(right)}
-            if kinds in ({int}, {float}, {bool}):
-                return self.env.new_scalar(kinds.pop(), NameOrigin(name))
+            kind = _kind_of(left)
+            if kind is not None and kind is _kind_of(right):
+                return self.env.new_scalar(kind, NameOrigin(name))
             return Unknown(f"{name} has another type on another path")
 
     def host_Raise(self, node: ast.Raise) -> None:
@@ -204,7 +206,7 @@ class HostWalker(DeviceWalker):
         self.statements(node.finalbody)
 
     def host_FunctionDef(self, node: ast.FunctionDef) -> None:
-        namespace = {**self.host.fn.__globals__, **self.host.closure, **self.host_scope}
+        namespace = {**self.host.namespace, **self.host.closure, **self.host_scope}
         module = ast.Module(body=[node], type_ignores=[])
         exec(compile(module, self.host.source.filename, "exec"), namespace)
         self.host_scope[node.name] = namespace[node.name]

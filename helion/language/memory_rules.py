@@ -147,7 +147,7 @@ def _stored_value(tracer: GraphTracer, value: Any, shape: list[int]) -> Any:
 
 @_decorators.codegen(store)
 def store_codegen(state: CodegenState) -> ast.expr:
-    shape = list(state.node.args[4])  # type: ignore[arg-type]
+    shape = list(state.arg(4))
     access = state.launch.access(state, shape)
     if state.arg(3) is not None:
         access.extra_mask = state.expr_arg(3)

@@ -68,8 +68,8 @@ def randint_trace(
     seed: Seed,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    known = symbols.static_int(low), symbols.static_int(high)
-    if None not in known and known[0] >= known[1]:  # type: ignore[operator]
+    least, bound = symbols.static_int(low), symbols.static_int(high)
+    if least is not None and bound is not None and least >= bound:
         raise exc.TypeInferenceError(
             f"hl.randint needs low < high, not {low} and {high}"
         )

@@ -8,6 +8,7 @@ import torch
 
 from .. import exc
 from .._compiler.ast_extension import expr, literal
+from .._compiler.op_registry import Op
 from . import _decorators
 from .reduce_ops import (
     CombineFn,
@@ -141,7 +142,8 @@ def device_tensors(tracer: GraphTracer, value: TensorOrTuple) -> Tensors:
 
 @_decorators.codegen(reduce)
 def reduce_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
-    graph, dim, fills = (state.node.args[i] for i in (0, 2, 3))
+    graph, dim = state.int_arg(0), state.arg(2)
+    fills: Any = state.node.args[3]
     fakes: list[torch.Tensor] = state.fake_arg(1)
     values: list[ast.expr] = state.arg(1)
     shape = list(fakes[0].shape)
@@ -220,9 +222,11 @@ def _check_derived(state: CodegenState, extent: int) -> None:
     for info in state.env.block_sizes:
         axis = state.launch.axes.get(info.block_id)
         if info.symbol in symbols and axis is not None and axis.mask is not None:
+            target = state.node.target
+            assert isinstance(target, Op)
             raise exc.BackendUnsupported(
                 backend=state.env.backend.name,
-                detail=f"{state.node.target.name} along a dim that was reshaped from "
+                detail=f"{target.name} along a dim that was reshaped from "
                 f"tiles of block {info.block_id}, of which the last one is not full",
                 hint="use a block size that divides the length of the loop",
             )

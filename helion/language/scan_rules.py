@@ -56,7 +56,7 @@ def associative_scan_trace(
 
 @_decorators.codegen(associative_scan)
 def associative_scan_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
-    graph, _, dim, reverse = state.node.args
+    graph, dim, reverse = state.int_arg(0), state.int_arg(2), state.arg(3)
     values: list[ast.expr] = state.arg(1)
     count = len(values)
     shape = list(state.fake_arg(1)[0].shape)
@@ -92,7 +92,7 @@ def _cumulation(op: Any, identity: int) -> None:
 
     @_decorators.codegen(op)
     def codegen(state: CodegenState) -> ast.expr:
-        _, dim, reverse = state.node.args
+        dim, reverse = state.int_arg(1), state.arg(2)
         shape = list(state.value.shape)
         dtype = state.value.dtype
         if state.launch.is_single(shape[dim]):

@@ -8,6 +8,7 @@ import torch
 
 from .. import exc
 from .._compiler import symbols
+from .._compiler.node_args import int_arg
 from .tile import tile_index
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class SubscriptBuilder:
             self.elements.append(("new",))
             self.shape.append(1)
             return
-        if _block(item) is not None:
-            self._tile(item.block_id)
+        block = _block(item)
+        if block is not None:
+            self._tile(block)
         elif isinstance(item, slice):
             self._slice(item)
         elif isinstance(item, bool):
@@ -120,9 +122,9 @@ class SubscriptBuilder:
         self.shape.append(info.extent)
 
     def _static_slice(self, item: slice, size: Any) -> None:
-        step = 1 if item.step is None else item.step
-        if symbols.static_int(step) is None or symbols.static_int(step) <= 0:  # type: ignore[operator]
-            raise exc.InvalidSliceStep(step=step)
+        step = 1 if item.step is None else symbols.static_int(item.step)
+        if step is None or step <= 0:
+            raise exc.InvalidSliceStep(step=item.step)
         known = symbols.static_int(size)
         bounds = [
             None if b is None else symbols.static_int(b)
@@ -135,9 +137,10 @@ class SubscriptBuilder:
         if known is None or any(missing):
             raise exc.InvalidIndexingType(
                 index="a slice with run-time bounds",
-                hint="use constant bounds, tile.begin:tile.end, or a tensor of positions",
+                hint="use constant bounds, tile.begin:tile.end, "
+                "or a tensor of positions",
             )
-        start, stop, step = slice(*bounds, step).indices(known)
+        start, stop, step = slice(bounds[0], bounds[1], step).indices(known)
         length = max(0, -(-(stop - start) // step))
         self.elements.append(("slice", start, step, length))
         self.shape.append(self.env.reduction_dim(length).extent if length != 1 else 1)
@@ -160,7 +163,7 @@ class SubscriptBuilder:
             raise exc.InvalidIndexingType(index=f"a {item.dtype} tensor")
         node = self.tracer.node_of(item)
         if node.target is tile_index:
-            self._tile(node.args[0])  # type: ignore[arg-type]
+            self._tile(int_arg(node, 0))
             return
         if item.dim() == 0:
             self.elements.append(("scalar", item))

@@ -10,7 +10,6 @@ from .. import exc
 from .._compiler import symbols
 from .._compiler.ast_extension import expr, facts
 from .._compiler.error_text import describe
-from .._compiler.function_modes import check_device
 from .._compiler.variable_origin import BlockSizeOrigin, TunableOrigin
 from . import _decorators
 from .constexpr import ConstExpr, specialize
@@ -73,7 +72,7 @@ def full_trace(
 
 
 def _check_fill(tracer: GraphTracer, value: Any, device: Any) -> None:
-    check_device(tracer, device)
+    tracer.env.check_device(device)
     is_scalar = isinstance(value, torch.Tensor) and value.dim() == 0
     if not is_scalar and not isinstance(value, (bool, int, float, *symbols.SymValue)):
         raise exc.InvalidAPIUsage(
@@ -100,7 +99,7 @@ _ARANGE = (int, torch.SymInt, Tile)
 
 @_decorators.type_propagation(arange)
 def arange_trace(tracer: GraphTracer, *args: Any, **options: Any) -> torch.Tensor:
-    check_device(tracer, options.get("device"))
+    tracer.env.check_device(options.get("device"))
     dtype = options.get("dtype") or tracer.env.index_dtype
     if not 1 <= len(args) <= 3 or options.keys() - {"dtype", "device"}:
         raise exc.InvalidAPIUsage("hl.arange takes an end, or begin, end and step")
@@ -183,15 +182,16 @@ def static_range_trace(
     tracer: GraphTracer, begin: Any, end: Any = None, /, step: Any = 1
 ) -> range:
     bounds = [0, begin] if end is None else [begin, end]
-    known = [symbols.static_int(b) for b in (*bounds, step)]
-    if known[2] is not None and known[2] == 0:
+    values = [symbols.static_int(b) for b in (*bounds, step)]
+    if values[2] == 0:
         raise exc.TypeInferenceError("hl.static_range: the step is 0")
-    if any(k is None for k in known):
+    known = [v for v in values if v is not None]
+    if len(known) < len(values):
         raise exc.TypeInferenceError(
             "hl.static_range needs bounds that are known when compiling",
             hint="use hl.specialize or an hl.constexpr argument, or hl.grid",
         )
-    return range(*known)  # type: ignore[arg-type]
+    return range(*known)
 
 
 @_decorators.type_propagation(barrier)

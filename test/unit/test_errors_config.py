@@ -103,7 +103,9 @@ def test_a_shorter_argument_is_refused():
         add.bind(fake_cuda((torch.ones(8), torch.ones(4))))
 
 
-@pytest.mark.parametrize("odd", [None, "a", [1], {}, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "odd", [None, "a", [1], {}, object()], ids=lambda value: type(value).__name__
+)
 def test_an_argument_of_another_kind_is_refused(odd):
     x = torch.ones(8)
     with pytest.raises((exc.Base, TypeError)) as caught:

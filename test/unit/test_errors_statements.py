@@ -194,7 +194,8 @@ WORKING = [
     "out[t] = x[t] if n > 3 else y[t]",
     "v = x[t] if x[t].sum() > 3 else y[t]\nout[t] = v",
     "f = lambda a: a + 1\nout[t] = f(x[t])",
-    "parts = []\nfor i in hl.static_range(3):\n    parts.append(x[t] + i)\nout[t] = parts[2]",
+    "parts = []\nfor i in hl.static_range(3):\n    parts.append(x[t] + i)\n"
+    "out[t] = parts[2]",
     "d = {}\nfor i in hl.static_range(3):\n    d[f'a{i}'] = x[t] + i\nout[t] = d['a2']",
     "i = 0\nfor a in hl.grid(3):\n    i = i + 1\nout[t] = i",
     "v = [a for a in (1, 2) if a > 1]\nout[t] = v[0]",

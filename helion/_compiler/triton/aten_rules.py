@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
+from torch.fx.node import map_arg
 
 from ..ast_extension import expr, text_of
 from ..backend import AtenRule
@@ -122,7 +123,7 @@ def spread(state: CodegenState, value: ast.expr) -> ast.expr:
 
 
 def fallback_rule(node: fx.Node) -> AtenRule | None:
-    """Return a rule made from Inductor's lowering of an operator, None if it has none."""
+    """Return a rule made from Inductor's lowering of an operator, if it has one."""
     from ..inductor_adapter import TensorInput, lower_pointwise
 
     inputs: list[fx.Node] = []
@@ -134,9 +135,9 @@ def fallback_rule(node: fx.Node) -> AtenRule | None:
         inputs.append(arg)
         return TensorInput(len(inputs) - 1, value.dtype, list(value.shape))
 
-    args = fx.node.map_arg(node.args, placeholder)
-    kwargs = fx.node.map_arg(node.kwargs, placeholder)
-    body = lower_pointwise(node.target, args, kwargs)  # type: ignore[arg-type]
+    args: Any = map_arg(node.args, placeholder)
+    kwargs: Any = map_arg(node.kwargs, placeholder)
+    body = lower_pointwise(node.target, args, kwargs)
     if body is None:
         return None
 
@@ -202,7 +203,7 @@ def unsqueeze(state: CodegenState) -> ast.expr:
     shape = list(state.value.shape)
     if not state.launch.rank(state.fake_arg(0).shape):
         return expr("tl.broadcast_to({v}, [1])", v=state.expr_arg(0))
-    dim = state.node.args[1] % rank  # type: ignore[operator]
+    dim = state.int_arg(1) % rank
     place = state.launch.rank(shape[:dim])
     kept = state.launch.rank(shape)
     items = ["None" if i == place else ":" for i in range(kept)]
@@ -219,11 +220,11 @@ def permute(state: CodegenState) -> ast.expr:
     rank = state.value.dim()
     order = list(range(rank))
     if state.node.target is aten.permute.default:
-        order = [d % rank for d in state.node.args[1]]  # type: ignore[union-attr]
+        order = [d % rank for d in state.arg(1)]
     elif rank == 2 and state.node.target is aten.t.default:
         order = [1, 0]
     elif state.node.target is aten.transpose.int:
-        a, b = (d % rank for d in state.node.args[1:3])  # type: ignore[operator]
+        a, b = (state.int_arg(i) % rank for i in (1, 2))
         order[a], order[b] = order[b], order[a]
     source = list(state.fake_arg(0).shape)
     kept = [d for d in range(rank) if not state.launch.is_single(source[d])]

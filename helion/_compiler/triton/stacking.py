@@ -19,7 +19,7 @@ def stack(state: CodegenState) -> ast.expr:
     """Stack along a last dim, which is padded to a power of two, and move it."""
     parts: list[ast.expr] = state.arg(0)
     shape = list(state.value.shape)
-    dim = (state.node.args[1] if len(state.node.args) > 1 else 0) % len(shape)
+    dim = state.arg(1, default=0) % len(shape)
     place, rank = state.launch.rank(shape[:dim]), state.launch.rank(shape)
     info = state.env.block_of(shape[dim])
     if info is None:

@@ -1,0 +1,31 @@
+"""Typed access to the arguments of graph nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+
+def raw_arg(node: fx.Node, index: int) -> Any:
+    """Return an argument as the node holds it."""
+    return node.args[index]
+
+
+def int_arg(node: fx.Node, index: int) -> int:
+    """Return an argument that is a plain number: a dim, a block or a graph id."""
+    value = node.args[index]
+    assert isinstance(value, int), f"argument {index} of {node.format_node()}"
+    return value
+
+
+def node_arg(node: fx.Node, index: int) -> fx.Node:
+    """Return an argument that is the result of another node."""
+    value = node.args[index]
+    assert isinstance(value, fx.Node), f"argument {index} of {node.format_node()}"
+    return value
+
+
+def fake_arg(node: fx.Node, index: int) -> Any:
+    """Return the fake value of an argument that is the result of another node."""
+    return node_arg(node, index).meta["val"]
