@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .source_location import SourceLocation
     from .type_info import TypeInfo
     from .variable_origin import Origin
@@ -55,7 +57,7 @@ def _parse_template(template: str) -> list[ast.stmt]:
     return ast.parse(text).body
 
 
-def _fill(node: object, holes: dict[str, ast.AST]) -> object:
+def _fill(node: object, holes: Mapping[str, ast.AST]) -> object:
     if isinstance(node, ast.Name) and node.id.startswith(_PREFIX):
         return holes[node.id[len(_PREFIX) :]]
     if isinstance(node, ast.AST):
@@ -65,7 +67,7 @@ def _fill(node: object, holes: dict[str, ast.AST]) -> object:
     return node
 
 
-def _filled_copy(node: ast.AST, holes: dict[str, ast.AST]) -> ast.AST:
+def _filled_copy(node: ast.AST, holes: Mapping[str, ast.AST]) -> ast.AST:
     copy = type(node)()
     for name, value in ast.iter_fields(node):
         setattr(copy, name, _fill(value, holes))

@@ -286,7 +286,8 @@ class CompileEnvironment:
         if found is not None and not found.is_reduction:
             return found.var
         if found is not None:
-            return found.numel  # type: ignore[return-value]
+            assert found.numel is not None, f"axis {found.block_id} has no length"
+            return found.numel
         derived = self.derived_size(extent)
         if derived is None:
             return extent

@@ -181,14 +181,12 @@ class DefaultPicker:
             if p is not None and p not in self.blocks
         ]
         head = max(heads, default=64)
-        rows = {p.m for p in products} & self.blocks.keys()
+        rows = self.blocks.keys() & {p.m for p in products}
         for block_id in rows:
             self.sizes[block_id] = 128 if head <= 128 else 64
         for product in products:
             for block_id in (product.n, product.k):
-                if block_id is None or block_id in rows:
-                    continue
-                if block_id in self.blocks:
+                if block_id in self.blocks and block_id not in rows:
                     self.sizes[block_id] = 64 if head <= 128 else 32
         wide = max(p.itemsize for p in products) >= 4
         if wide:

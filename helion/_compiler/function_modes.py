@@ -184,7 +184,8 @@ def visible_shape(tracer: GraphTracer, value: torch.Tensor) -> tuple[Any, ...]:
     return tuple(tracer.env.size_of(s) for s in value.size())
 
 
-_get_shape = torch.Tensor.shape.__get__  # pyright: ignore[reportAttributeAccessIssue] a descriptor
+# The getter of a descriptor, which is how a function mode sees `.shape`.
+_get_shape = vars(torch._C.TensorBase)["shape"].__get__
 
 
 @handles(DEVICE_HANDLERS, _get_shape)

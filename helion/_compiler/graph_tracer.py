@@ -313,7 +313,8 @@ class GraphTracer(TorchDispatchMode):
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         nodes, options = self.to_args(args), self.to_args(kwargs)
-        value = INFERENCE.get(func, func)(*args, **kwargs)
+        infer = INFERENCE.get(func)
+        value = (func if infer is None else infer)(*args, **kwargs)
         builder = self.builder
         assert builder is not None
         node = builder.graph.call_function(func, nodes, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -64,14 +64,13 @@ class IndexingStrategy:
 
 
 INDEXING: dict[str, IndexingStrategy] = {}
+StrategyT = TypeVar("StrategyT", bound=IndexingStrategy)
 
 
-def register_indexing(
-    name: str,
-) -> Callable[[type[IndexingStrategy]], type[IndexingStrategy]]:
+def register_indexing(name: str) -> Callable[[type[StrategyT]], type[StrategyT]]:
     """Make an indexing mode available under its Config name."""
 
-    def register(cls: type[IndexingStrategy]) -> type[IndexingStrategy]:
+    def register(cls: type[StrategyT]) -> type[StrategyT]:
         INDEXING[name] = cls()
         return cls
 

@@ -78,7 +78,7 @@ def inductor_decompositions() -> dict[Any, Callable[..., Any]]:
 
 
 def lower_pointwise(
-    op: OpOverload, args: Sequence[Any], kwargs: dict[str, Any]
+    op: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> InductorPointwise | None:
     """Lower an op whose tensor arguments are ``TensorInput``.
 

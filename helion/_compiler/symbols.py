@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,10 +25,6 @@ class NamedSource(Source):
         object.__setattr__(self, "label", label)
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.label
-
-    @property
     def _name_template(self) -> str:
         return self.label
 
@@ -37,7 +34,8 @@ class NamedSource(Source):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NamedSource) and other.label == self.label
 
-    def guard_source(self) -> GuardSource:  # type: ignore[override]
+    @functools.cached_property
+    def guard_source(self) -> GuardSource:
         return GuardSource.CONSTANT
 
 

@@ -1,5 +1,8 @@
 """The loop variable of a tile loop while its body is being traced."""
 
+# To authors the facts of a tile are ints; while tracing they are symbols of ints.
+# pyright: reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -40,23 +43,23 @@ class TracedTile(Tile):
         return self.env.block_scalar(self.block_id, origin)
 
     @property
-    def begin(self) -> torch.SymInt:  # type: ignore[override]
+    def begin(self) -> torch.SymInt:
         return self._scalar(TileBeginOrigin)
 
     @property
-    def end(self) -> torch.SymInt:  # type: ignore[override]
+    def end(self) -> torch.SymInt:
         return self._scalar(TileEndOrigin)
 
     @property
-    def id(self) -> torch.SymInt:  # type: ignore[override]
+    def id(self) -> torch.SymInt:
         return self._scalar(TileIdOrigin)
 
     @property
-    def count(self) -> torch.SymInt:  # type: ignore[override]
+    def count(self) -> torch.SymInt:
         return self._scalar(TileCountOrigin)
 
     @property
-    def block_size(self) -> torch.SymInt:  # type: ignore[override]
+    def block_size(self) -> torch.SymInt:
         return self.info.var
 
     @property

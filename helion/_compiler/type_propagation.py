@@ -24,7 +24,8 @@ from . import (
 from .ast_extension import LoopType, facts
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
-from .device_walker import AlreadyReported, DeviceWalker
+from .device_statements import AlreadyReported
+from .device_walker import DeviceWalker
 from .evaluator import DeviceOnly
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
@@ -134,8 +135,8 @@ class HostWalker(DeviceWalker):
                 if isinstance(base, (list, dict)):
                     self.call(type(base).__setitem__, [base, index, value], {})
             return
-        is_unpacked = not self.on_device and isinstance(target, (ast.Tuple, ast.List))
-        if is_unpacked and any(isinstance(e, ast.Starred) for e in target.elts):
+        targets = target.elts if isinstance(target, (ast.Tuple, ast.List)) else []
+        if not self.on_device and any(isinstance(t, ast.Starred) for t in targets):
             self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
             return
         super().assign(target, value)

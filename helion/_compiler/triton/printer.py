@@ -108,6 +108,9 @@ class _Printer(StrPrinter):
     def _print_Max(self, expr: Any) -> str:
         return self._fold(self.maximum, expr.args)
 
+    # torch's own Min and Max print under their lower-case names.
+    _print_min, _print_max = _print_Min, _print_Max
+
     def _print_Relational(self, expr: Any) -> str:
         operators = {"Eq": "==", "Ne": "!="}
         operator = operators.get(type(expr).__name__, expr.rel_op)
@@ -175,10 +178,6 @@ def _is_log2(expr: Any) -> bool:
 def _argument_of_log2(expr: Any) -> Any:
     (value,) = expr.args
     return value.args[0] if value.func.__name__ == "ToFloat" else value
-
-
-_Printer._print_min = _Printer._print_Min  # type: ignore[attr-defined]
-_Printer._print_max = _Printer._print_Max  # type: ignore[attr-defined]
 
 
 def print_device(
