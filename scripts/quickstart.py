@@ -157,9 +157,19 @@ def emit(
     return bound, config
 
 
+_ALWAYS = ("block_sizes", "reduction_loops", "num_warps", "num_stages")
+_PLAIN = (None, 0, 1, "", "pointer", "flat")
+
+
 def short_config(config: Config) -> str:
-    """Return the settings of a Config without its frame and its empty entries."""
-    shown = {key: value for key, value in config.items() if value not in ([], "", None)}
+    """Return a Config in one line, without what asks for nothing special."""
+
+    def is_plain(value: Any) -> bool:
+        if isinstance(value, (list, tuple)):
+            return list(value) == sorted(range(len(value))) or all(map(is_plain, value))
+        return value in _PLAIN
+
+    shown = {k: v for k, v in config.items() if k in _ALWAYS or not is_plain(v)}
     return ", ".join(f"{key}={value}" for key, value in shown.items())
 
 
