@@ -15,7 +15,8 @@ from .atomic_ops import (
 from .constexpr import ConstExpr, constexpr, specialize
 from .creation_ops import arange, full, zeros
 from .debug_ops import breakpoint, device_print
-from .loops import barrier, grid, jagged_tile, reduction, static_range, tile
+from .loops import barrier, grid, jagged_tile, reduction, static_range
+from .loops import tile as _tile
 from .matmul_ops import dot
 from .memory_ops import load, store, subscript
 from .random_ops import rand, rand4x, randint
@@ -24,6 +25,9 @@ from .scan_ops import associative_scan, cumprod, cumsum
 from .tile import Tile, tile_begin, tile_block_size, tile_end, tile_id, tile_index
 from .tunable_ops import register_block_size, register_tunable
 from .view_ops import join, split
+
+# The op, not the module of the same name.
+tile = _tile
 
 __all__ = [
     "ConstExpr",

@@ -1,7 +1,7 @@
 """Layer norm backward at widths where its sizes once did not match each other.
 
-For every width the whole backward kernel (dx, dweight, dbias) binds with static and with
-dynamic shapes, emits code, and its eager result agrees with autograd in float64.
+For every width the whole backward kernel (dx, dweight, dbias) binds with static and
+with dynamic shapes, emits code, and its eager result agrees with autograd in float64.
 """
 
 from __future__ import annotations
