@@ -16,6 +16,7 @@ from .dtypes import cast_text, literal, triton_dtype
 from .pointwise_ops import POINTWISE
 from .pointwise_rule import Operand
 from .products import product
+from .reshapes import check_reshape
 
 if TYPE_CHECKING:
     import ast
@@ -186,6 +187,7 @@ def view(state: CodegenState) -> ast.expr:
     launch = state.launch
     if launch.merged_dims(shape) == launch.merged_dims(source):
         return state.expr_arg(0)
+    check_reshape(launch, source, shape)
     if not launch.rank(shape):
         # A tile of one element becomes a scalar by folding it.
         flat = expr("tl.reshape({v}, [1])", v=state.expr_arg(0))
