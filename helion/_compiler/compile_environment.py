@@ -84,14 +84,6 @@ class HostTensor:
 
 
 @dataclass
-class Tunable:
-    """A value of ``hl.register_tunable`` or ``hl.register_block_size``."""
-
-    name: str
-    var: torch.SymInt
-
-
-@dataclass
 class CompileEnvironment:
     """Facts of one compile; made by the bound kernel, passed along explicitly."""
 

@@ -14,11 +14,10 @@ from torch.overrides import TorchFunctionMode
 
 from .. import exc
 from ..language.memory_ops import load, store
-from ..language.tile import Tile
 from . import symbols
 from .aten_decompositions import matmul
 from .error_text import describe
-from .traced_tile import TracedTile, as_size
+from .traced_tile import as_size
 
 if TYPE_CHECKING:
     from .graph_tracer import GraphTracer
@@ -323,8 +322,3 @@ def scalar_to_tensor(tracer: GraphTracer, value: Any) -> torch.Tensor:
     if not isinstance(value, (bool, int, float)):
         raise exc.TypeInferenceError(f"{describe(value)} is not a number or 0-d tensor")
     return torch.full([], value, device=tracer.env.device)
-
-
-def is_tile(value: object) -> bool:
-    """Whether a value is the loop variable of a tile loop."""
-    return isinstance(value, (Tile, TracedTile))

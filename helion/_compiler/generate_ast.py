@@ -192,7 +192,6 @@ class _HostWriter(ast.NodeTransformer):
         self.builder = builder
         self.host = builder.host
         self.local = set(self.host.params) | self.host.local_names
-        self.nested: list[set[str]] = []
 
     def wrapper(self) -> ast.FunctionDef:
         """Return the wrapper's definition."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,15 +108,6 @@ class ControlFlowLowering(Lowering):
     def codegen(self, state: CodegenState) -> Any:
         return self.rule(state)
 
-    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
-        if node.target is codegen_control_flow.getitem:
-            return known(node.args[0]) if _is_pointwise_pair(node) else Unknown
-        return Unknown
-
-
-def _is_pointwise_pair(node: fx.Node) -> bool:
-    return False
-
 
 def prepare_lowerings(ir: DeviceIR, env: CompileEnvironment) -> None:
     """Store a lowering on every call node of every graph."""
@@ -160,9 +150,3 @@ def _lowering_of(target: Any, node: fx.Node, env: CompileEnvironment) -> Lowerin
             backend=env.backend.name, detail=f"the operator {target} in a device loop"
         )
     raise AssertionError(f"no lowering for {node.format_node()}")
-
-
-def expr_of(value: Any) -> ast.expr:
-    """Assert that a lowering returned one expression."""
-    assert isinstance(value, ast.expr), value
-    return value

@@ -107,7 +107,7 @@ def test_cat_of_tiles_says_what_to_do() -> None:
 
 
 def test_scan_across_a_ragged_tile_names_the_block_size() -> None:
-    with pytest.raises(exc.BackendUnsupported, match="divides the length"):
+    with pytest.raises(exc.BackendUnsupported, match="block sizes that divide"):
         bound = scan_of_merged_tile.bind(fake_cuda((randn(5, 4),)))
         bound.to_triton_code(helion.Config(block_sizes=[4]))
 

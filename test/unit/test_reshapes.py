@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import helion
-import helion.language as hl
 import pytest
 import torch
+
+import helion
+import helion.language as hl
 from helion import exc
 from helion._compiler.triton.reshapes import reshape_groups
-
 from test import harness
 
 
