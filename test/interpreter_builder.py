@@ -209,9 +209,10 @@ class RepairedBuilder:
         _check_access("load", ptrs, lanes)
         if other is not None:
             fill = other.data
-        elif State.check_bounds:
+        elif State.check_bounds and ptrs.data.size > 1:
             fill = _poison(ptrs.data.shape, dtype)
         else:
+            # Triton drops an ``other`` of one zero element, as it is false.
             fill = np.zeros(ptrs.data.shape, _np_dtype(dtype))
         data = interpreter._interpreter.load(ptrs.data, lanes, fill, _np_dtype(dtype))
         return TensorHandle(data, dtype)
