@@ -45,9 +45,29 @@ def check(case: table.Case, kernel: Any, device: str) -> None:
     rtol, atol = (1e-2, 1e-3) if half else (1e-5, 1e-6)
     if expected.dtype.itemsize == 1 and expected.dtype.is_floating_point:
         rtol = atol = 0.0
+    lanes = defined_lanes(case, expected)
     torch.testing.assert_close(
-        out.cpu(), expected.expand(32), equal_nan=True, rtol=rtol, atol=atol
+        out.cpu()[lanes],
+        expected.expand(32)[lanes],
+        equal_nan=True,
+        rtol=rtol,
+        atol=atol,
     )
+
+
+def defined_lanes(case: table.Case, expected: torch.Tensor) -> torch.Tensor:
+    """Return where CPU and GPU must agree: casts of inf and NaN to integers need not.
+
+    Torch itself gives other integers for them on a GPU than on a CPU.
+    """
+    everywhere = torch.ones(32, dtype=torch.bool)
+    is_cast = case.op is torch.ops.prims.convert_element_type.default
+    integral = not expected.dtype.is_floating_point and expected.dtype != torch.bool
+    if MODE == "interpret" or not is_cast or not integral:
+        return everywhere
+    (source,) = case.tensors().values()
+    limit = 2.0 ** (8 * expected.dtype.itemsize - 1)
+    return everywhere & source.float().abs().lt(limit).expand(32)
 
 
 def main() -> None:
