@@ -5,14 +5,18 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from .compiler_pass import compiler_pass
 from .device_ir import CONTROL_FLOW, DeviceIR
 from .op_registry import Op
 
 if TYPE_CHECKING:
     from torch import fx
 
+    from .compile_environment import CompileEnvironment
 
-def clean_graphs(ir: DeviceIR) -> DeviceIR:
+
+@compiler_pass("clean")
+def clean_graphs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Merge equal nodes, then drop nodes that nothing uses."""
     stored = _stored_tensors(ir)
     for info in ir.graphs:

@@ -213,7 +213,11 @@ class DeviceIR:
         return found
 
     def __str__(self) -> str:
-        return "\n\n".join(str(g) for g in self.graphs)
+        parts = [str(graph) for graph in self.graphs]
+        for block_id, rolled in self.rolled_reductions.items():
+            parts.append(f"axis {block_id} in chunks:")
+            parts += map(str, (*rolled.graphs.values(), *rolled.loops.values()))
+        return "\n\n".join(parts)
 
 
 def called_graphs(node: fx.Node) -> list[int]:

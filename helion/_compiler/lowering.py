@@ -10,6 +10,7 @@ from torch import fx
 
 from .. import exc
 from . import codegen_control_flow
+from .compiler_pass import compiler_pass
 from .device_ir import _get_symnode, _host_tensor
 from .op_registry import Op
 
@@ -109,12 +110,14 @@ class ControlFlowLowering(Lowering):
         return self.rule(state)
 
 
-def prepare_lowerings(ir: DeviceIR, env: CompileEnvironment) -> None:
+@compiler_pass("lower")
+def prepare_lowerings(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Store a lowering on every call node of every graph."""
     for info in ir.graphs:
         for node in info.graph.nodes:
             if node.op == "call_function" and "lowering" not in node.meta:
                 node.meta["lowering"] = lowering_of(node, env)
+    return ir
 
 
 def lowering_of(node: fx.Node, env: CompileEnvironment) -> Lowering:

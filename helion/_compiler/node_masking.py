@@ -17,6 +17,7 @@ from torch import fx
 
 from ..language.matmul_ops import dot
 from ..language.memory_ops import load, subscript
+from .compiler_pass import compiler_pass
 from .device_ir import _mask_to
 from .lowering import PointwiseLowering, ReductionLowering, lowering_of
 
@@ -299,6 +300,7 @@ class _Want:
         return operand_of(self.user, self.index)
 
 
+@compiler_pass("mask")
 def mask_inputs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Mask what is reduced, and the summed axis of what is multiplied.
 

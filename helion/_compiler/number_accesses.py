@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..language.memory_ops import load, store
+from .compiler_pass import compiler_pass
 from .op_registry import Op
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .device_ir import DeviceIR
 
 
+@compiler_pass("number")
 def number_accesses(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Give every access site its number, in source order; clones share it."""
     spec = env.config_spec

@@ -131,13 +131,12 @@ def _compile(
 
 def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Everything between tracing and the first Config."""
-    clean_graphs(ir)
+    clean_graphs(ir, env)
     number_accesses(ir, env)
     prepare_lowerings(ir, env)
     mask_inputs(ir, env)
     dump("device_ir", lambda: str(ir))
     roll_reductions(ir, env)
-    dump("roll", lambda: _rolled_text(ir))
     finalize_config.finalize(env, ir)
     default_config.prefer_defaults(env, ir)
 
@@ -227,11 +226,3 @@ def _arguments(
 def _check_roots(host: HostFunction, ir: DeviceIR) -> None:
     if not ir.root_ids:
         raise exc.NoDeviceLoopsInKernel().with_location(host.location(host.tree))
-
-
-def _rolled_text(ir: DeviceIR) -> str:
-    parts = []
-    for block_id, rolled in ir.rolled_reductions.items():
-        parts.append(f"axis {block_id} in chunks:")
-        parts += [str(g) for g in (*rolled.graphs.values(), *rolled.loops.values())]
-    return "\n\n".join(parts)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 from torch.fx.node import map_arg
 
+from .compiler_pass import compiler_pass
 from .device_ir import ReductionLoopGraphInfo, RolledReduction, _reduction_loop
 from .lowering import lowering_of
 from .roll_legality import GraphOnAxis, NotRollable, accesses_of, is_effect, is_symbol
@@ -30,6 +31,7 @@ Unit = fx.Node | int
 """What the new graph consists of: an outer node, or a loop by its level."""
 
 
+@compiler_pass("roll")
 def roll_reductions(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Give every reduced axis that can be walked in chunks its own set of graphs."""
     next_id = len(ir.graphs)

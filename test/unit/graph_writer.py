@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import types
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,8 @@ class Axis:
 
 class Env:
     """The axes of a compile: tiles T and K, reduced R and S."""
+
+    settings = types.SimpleNamespace(debug=True)
 
     def __init__(self):
         kinds = {T: False, K: False, R: True, S: True}
