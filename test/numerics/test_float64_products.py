@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import helion
-import helion.language as hl
 import torch
 
+import helion
+import helion.language as hl
 from test import harness
 
 
