@@ -351,15 +351,10 @@ def _infer_mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _infer_addmm(
-    acc: torch.Tensor,
-    a: torch.Tensor,
-    b: torch.Tensor,
-    *,
-    beta: Any = 1,
-    alpha: Any = 1,
+    acc: torch.Tensor, a: torch.Tensor, b: torch.Tensor, **factors: Any
 ) -> torch.Tensor:
-    if beta != 1 or alpha != 1:
-        return NotImplemented
+    # Other factors than 1 were taken apart by ``scaled_addmm``.
+    assert all(factor == 1 for factor in factors.values()), factors
     dtype = torch.promote_types(acc.dtype, torch.promote_types(a.dtype, b.dtype))
     shape = _mm_shape(a, b)
     if list(torch.broadcast_shapes(acc.shape, shape)) != shape:

@@ -7,7 +7,7 @@ from typing import Any
 from ..backend import AtenRule, Backend, register_backend
 from .aten_rules import SIMPLE, fallback_rule, pointwise_rule
 from .dtypes import cast_text, literal, triton_dtype
-from .inductor_ops import decompositions
+from .inductor_ops import IMPORTS, decompositions
 from .printer import print_device, print_host
 from .products import product
 from .reductions import REDUCTIONS, TritonReduction
@@ -39,8 +39,8 @@ TRITON = Backend(
         "triton": "import triton",
         "tl": "import triton.language as tl",
         "libdevice": "from triton.language.extra import libdevice",
-        "triton_helpers": "from torch._inductor.runtime import triton_helpers",
-        "tl_math": "from torch._inductor.runtime.triton_helpers import math as tl_math",
+        "triton_helpers": IMPORTS["triton_helpers"],
+        "tl_math": IMPORTS["tl_math"],
         "math": "import math",
         "_default_launcher": (
             "from helion.runtime.launcher import default_launcher as _default_launcher"

@@ -41,11 +41,6 @@ def triton_dtype(dtype: torch.dtype) -> str:
     return name
 
 
-def has_triton_dtype(dtype: torch.dtype) -> bool:
-    """Say whether Triton can hold elements of this dtype."""
-    return dtype in _TRITON_NAMES
-
-
 def opmath_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype in which mathematics with this result is computed."""
     if dtype.is_floating_point and dtype.itemsize < 4:
