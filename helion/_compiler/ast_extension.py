@@ -84,6 +84,8 @@ def literal(value: object) -> ast.expr:
         items = [as_expr(v) for v in value]
         kind = ast.List if isinstance(value, list) else ast.Tuple
         return kind(elts=items, ctx=ast.Load())
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = int(value)  # a specialized size prints as its number
     return expr(repr(value))
 
 

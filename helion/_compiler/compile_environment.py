@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import torch
 from .. import exc
 from ..autotuner.config_spec import ConfigSpec
 from . import fake_arguments, symbols
+from .specialized_symbols import SpecializedSymbols
 from .variable_origin import (
     BlockOrigin,
     BlockSizeOrigin,
@@ -24,7 +26,7 @@ from .variable_origin import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..runtime.settings import Settings
     from .backend import Backend
@@ -105,7 +107,28 @@ class CompileEnvironment:
         self._by_extent: dict[int, BlockSizeInfo] = {}
         self._block_scalars: dict[tuple[int, type[BlockOrigin]], torch.SymInt] = {}
         self._reductions: dict[object, BlockSizeInfo] = {}
+        self._agreements: dict[str, str] = {}
         self._primes = _primes(_FIRST_PRIME)
+        self._add_registry()
+
+    def _add_registry(self) -> None:
+        """Make the registry of specialized sizes, and what it offers under our name."""
+        known = self.specialized = SpecializedSymbols(
+            self.shape_env,
+            self.symbol_origins,
+            self.host_origin,
+            self.settings.specialize_provenance,
+        )
+        self.specialized_symbol_registry = known.specialized_symbol_registry
+        self.specialized_concrete_values = known.specialized_concrete_values
+        self.specialized_vars = known.specialized_vars
+        self.register_specialized_value = known.register_specialized_value
+        self.get_specialized_symbol = known.get_specialized_symbol
+        self.create_symint_for_dimension = known.create_symint_for_dimension
+        self.provenance = known.provenance
+        self.validate_specialized_symbols = known.validate_specialized_symbols
+        self.dump_symbol_info = known.dump_symbol_info
+        self._ensure_specialized_symbols = known.ensure_specialized_symbols
 
     def check_device(self, device: Any) -> None:
         """Refuse values on another device than that of the kernel; None is its own."""
@@ -167,6 +190,7 @@ class CompileEnvironment:
         """Make a new axis and return its record (``block_id`` and ``symbol``)."""
         block_id = len(self.block_sizes)
         known = symbols.static_int(numel)
+        numel = numel if known is None else known
         keeps_size = kind == "reduction" and known is not None
         extent = known if keeps_size and known is not None else self._new_extent()
         var = symbols.backed_symint(self.shape_env, f"block_size_{block_id}", extent)
@@ -184,8 +208,11 @@ class CompileEnvironment:
 
     def reduction_dim(self, numel: int | torch.SymInt) -> BlockSizeInfo:
         """Return the axis that stands for a whole dimension of length ``numel``."""
+        agreed = self._agreed(str(symbols.sym_expr(numel)))
+        numel = int(agreed) if agreed.isdigit() else numel
         known = symbols.static_int(numel)
-        key = known if known is not None else symbols.sym_expr(numel)
+        key = known if known is not None else agreed
+        self.specialized.count_dimension(known)
         found = self._reductions.get(key)
         if found is None:
             if known is not None:
@@ -204,6 +231,7 @@ class CompileEnvironment:
         """Return the device extent of a size: int, SymInt over sizes and blocks."""
         known = symbols.static_int(size)
         if known is not None:
+            self.specialized.count_dimension(known)
             self.note_constant(known)
             return known
         expression = symbols.sym_expr(size)
@@ -241,16 +269,34 @@ class CompileEnvironment:
                 )
                 if is_open and left.size_hint() == right.size_hint():
                     raise SizesMustAgree(
-                        symbols.sym_expr(left.numel), symbols.sym_expr(right.numel)
+                        symbols.given_expr(left.numel), symbols.given_expr(right.numel)
                     )
+
+    def specialize_sizes(self, names: set[str]) -> None:
+        """Make sizes numbers that an earlier attempt picked; calls are guarded."""
+        known = {str(s): s for s in self.symbol_origins}
+        for name in sorted(names):
+            value = symbols.symint_of(self.shape_env, known[name])
+            if isinstance(value, torch.SymInt):
+                self.specialized.specialize_symint(value)
 
     def assume_equal(self, pairs: set[tuple[str, str]]) -> None:
         """Record guards for sizes that another attempt found to be needed."""
         known = {str(s): s for s in self.symbol_origins}
-        for pair in pairs:
+        for pair in sorted(pairs):
             values = [sympy.sympify(text, locals=known) for text in pair]
             sizes = [symbols.symint_of(self.shape_env, v) for v in values]
             assert bool(sizes[0] == sizes[1]), pair
+            # Symbols are replaced by the ShapeEnv; larger terms are not.
+            left, right = sorted(map(self._agreed, pair), key=str.isdigit)
+            if left != right:
+                self._agreements[left] = right
+
+    def _agreed(self, text: str) -> str:
+        """Return the size that another one is known to be equal to, or itself."""
+        while text in self._agreements:
+            text = self._agreements[text]
+        return text
 
     def derived_size(self, extent: int) -> sympy.Expr | None:
         """Return a size computed from block sizes (``b0 * 2``), None if it is not."""
@@ -309,10 +355,15 @@ class CompileEnvironment:
     def add_host_tensor(self, value: torch.Tensor, origin: Origin) -> None:
         """Record (or correct) how host code spells a tensor."""
         self.host_tensors[id(value)] = HostTensor(value, origin)
-        for size in value.shape:
-            known = symbols.static_int(size)
-            if known is not None and known > 1:
-                self.note_constant(known)
+        self.add_kernel_tensor_size(value.shape)
+
+    def add_kernel_tensor_size(self, sizes: Sequence[int | torch.SymInt]) -> list[Any]:
+        """Note the sizes of a host tensor; return them, specialized ones as numbers."""
+        resolved = self.specialized.resolve(sizes)
+        for size in resolved:
+            if isinstance(size, int) and size > 1:
+                self.note_constant(size)
+        return resolved
 
     def check_reach(self, value: torch.Tensor) -> None:
         """Make offsets 64-bit if an element of a host tensor is out of 32-bit reach."""
@@ -333,14 +384,17 @@ class CompileEnvironment:
         found = self.host_tensors.get(id(value))
         return found.origin if found is not None else None
 
-    def ensure_tensor_within_triton_limit(self, shape: list[int], axis: str) -> None:
-        """Raise HelionReductionTooLarge if a block has more elements than allowed."""
-        cap = self.settings.max_triton_tensor_numel
-        size = 1
-        for dim in shape:
-            size *= dim
+    def ensure_tensor_within_triton_limit(
+        self, shape: Sequence[int], axis: str | None = None
+    ) -> None:
+        """Raise HelionReductionTooLarge if a block has more elements than allowed.
+
+        The error names ``axis`` as the culprit; None: the longest dim of ``shape``.
+        """
+        cap, size = self.settings.max_triton_tensor_numel, math.prod(shape)
         if size > cap:
-            raise exc.HelionReductionTooLarge(axis=axis, size=size, cap=cap)
+            longest = f"of {max(shape)} elements"
+            raise exc.HelionReductionTooLarge(axis=axis or longest, size=size, cap=cap)
 
     def to_fake(self, value: object, origin: Origin) -> Any:
         """Return what stands for an argument or global while compiling."""
@@ -381,6 +435,14 @@ class ExtentCollision(CompileAgain):
 
 class OffsetsAreWide(CompileAgain):
     """A tensor of the host function is too large for 32-bit offsets."""
+
+
+class SizesAreWorthNumbers(CompileAgain):
+    """Sizes, by the names of their symbols, that ``auto_specialize`` picked."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 class SizesMustAgree(CompileAgain):

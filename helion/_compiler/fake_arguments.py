@@ -29,6 +29,9 @@ def to_fake(env: CompileEnvironment, value: Any, origin: Origin) -> Any:
     if isinstance(value, (bool, float)):
         return env.new_scalar(type(value), origin)
     if isinstance(value, int):
+        # Arguments are read before anything is specialized: this is a later value.
+        if env.get_specialized_symbol(value) is not None:
+            return env.create_symint_for_dimension(value)
         return env.new_size(value, origin, is_size=False)
     if isinstance(value, symbols.SymValue):
         return env.new_scalar(int, origin)

@@ -10,6 +10,7 @@ import torch
 
 from .. import exc
 from . import symbols
+from .specialized_value import is_specialized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,9 @@ class LiteralType(TypeInfo):
         alike = isinstance(other, LiteralType) and type(self.value) is type(other.value)
         if alike and self.value == other.value:
             return self
+        sizes = (self.value, other.value)
+        if any(map(is_specialized, sizes)) and sizes[0] == sizes[1]:
+            return LiteralType(int(self.value))  # which size it is is not known now
         return super().merge(other)
 
     def __str__(self) -> str:

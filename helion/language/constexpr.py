@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 
 from .. import exc
+from .._compiler.specialized_value import SpecializedValue, is_specialized
 from . import _decorators
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = [
+    "ConstExpr",
+    "SpecializedValue",
+    "constexpr",
+    "is_specialized",
+    "specialize",
+    "unwrap",
+]
 
 ValueT = TypeVar("ValueT")
 
@@ -66,22 +76,44 @@ constexpr = ConstExpr
 
 
 @_decorators.api(is_host_only=True)
-def specialize(value: ValueT) -> ValueT:
-    """Make an int, a size, a stride or a (nested) sequence of them a constant.
+def specialize(value: ValueT, *, context: str | None = None) -> ValueT:
+    """Make sizes constants that are known at compile time and part of the cache key.
 
-    The result is ``value`` itself, known at compile time and part of the cache key.
+    While compiling, a size, a stride or an int argument becomes a ``SpecializedValue``:
+    an int that remembers its symbol. Elsewhere the result is ``value`` itself.
 
     Args:
-        value: an int, a symbolic int, or a list or tuple of them.
+        value: an int, a size, a shape or a slice of one; or a tuple, list or dict of
+            such values, nested at will.
+        context: a name that keeps sizes of the same number apart.
 
     Raises:
         exc.SpecializeArgType: another kind of value.
+        exc.InvalidAPIUsage: a context that is no string.
+        exc.SpecializeOnDevice: called in a device loop.
+
+    Example: ``h, w = hl.specialize(x.shape[-2:])``
     """
+    check_context(context)
+    _check_specializable(value)
+    return unwrap(value)
+
+
+def check_context(context: object) -> None:
+    """Refuse a ``context`` that is no name."""
+    if context is not None and not isinstance(context, str):
+        raise exc.InvalidAPIUsage(
+            f"hl.specialize: context is of type {type(context).__name__}",
+            hint="context is a name, such as 'batch' or 'hidden'",
+        )
+
+
+def _check_specializable(value: object) -> None:
     if isinstance(value, (list, tuple)) and not isinstance(value, ConstExpr):
         for item in value:
-            specialize(item)
-        return value
-    plain: ValueT = unwrap(value)
-    if not isinstance(plain, (int, torch.SymInt)):
+            _check_specializable(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _check_specializable(item)
+    elif not isinstance(unwrap(value), (int, torch.SymInt)):
         raise exc.SpecializeArgType(type=type(value).__name__)
-    return plain

@@ -84,6 +84,12 @@ def _index_dtype(value: Any) -> torch.dtype | None:
     raise ValueError("must be auto, int32 or int64")
 
 
+def _auto_specialize(value: Any) -> str:
+    if value in (None, False, True):
+        return "apply" if value else "off"
+    return _one_of("off", "suggest", "apply")(value)
+
+
 def _ref_mode(value: Any) -> RefMode:
     if isinstance(value, RefMode):
         return value
@@ -164,6 +170,18 @@ class Settings:
     )
     fast_math: bool = _setting(
         "HELION_FAST_MATH", _bool, False, "allow approximate mathematics"
+    )
+    specialize_provenance: bool = _setting(
+        "HELION_SPECIALIZE_PROVENANCE",
+        _bool,
+        True,
+        "let sizes from hl.specialize remember which size they are while compiling",
+    )
+    auto_specialize: str | bool | None = _setting(
+        "HELION_AUTO_SPECIALIZE",
+        _auto_specialize,
+        "off",
+        "dynamic sizes that device code uses whole: off, suggest (to log them), apply",
     )
     ref_mode: RefMode = _setting(
         "HELION_INTERPRET",
