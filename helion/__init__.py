@@ -13,6 +13,8 @@ from helion._math import cdiv, next_power_of_2
 
 if TYPE_CHECKING:
     from helion import exc, language, runtime
+    from helion._compiler.specialized_value import is_specialized
+    from helion._metrics import metrics
     from helion.runtime.config import Config
     from helion.runtime.kernel import Kernel, jit, kernel
     from helion.runtime.settings import RefMode, Settings
@@ -26,9 +28,11 @@ __all__ = [
     "Settings",
     "cdiv",
     "exc",
+    "is_specialized",
     "jit",
     "kernel",
     "language",
+    "metrics",
     "next_power_of_2",
     "runtime",
 ]
@@ -39,8 +43,10 @@ _HOMES = {
     "Kernel": "helion.runtime.kernel",
     "RefMode": "helion.runtime.settings",
     "Settings": "helion.runtime.settings",
+    "is_specialized": "helion._compiler.specialized_value",
     "jit": "helion.runtime.kernel",
     "kernel": "helion.runtime.kernel",
+    "metrics": "helion._metrics",
 }
 _SUBMODULES = ("exc", "language", "runtime")
 

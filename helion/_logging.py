@@ -1,13 +1,18 @@
-"""Dumps of compiler stages: HELION_DUMP=types,device_ir,roll,triton,time."""
+"""What compiles print: HELION_DUMP=types,device_ir,roll,triton,time, and remarks."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+# What helion says on its own account; set its level and handlers as any other's.
+log = logging.getLogger("helion")
 
 
 def dump_requested(stage: str) -> bool:
@@ -23,3 +28,8 @@ def dump(stage: str, text: Callable[[], str]) -> None:
     """Print the result of a stage to stderr if it was asked for."""
     if dump_requested(stage):
         print(f"--- {stage} ---\n{text()}", file=sys.stderr)
+
+
+def note(text: str) -> None:
+    """Print a remark on a compile to stderr; only for the setting ``debug``."""
+    print(f"[helion] {text}", file=sys.stderr)

@@ -299,7 +299,10 @@ class CannotModifyHostVariableOnDevice(BaseError):
 
 class CannotReadDeviceVariableOnHost(BaseError):
     template = "host code reads {name}, which only exists inside a device loop"
-    hint = "store the value in a host tensor and read that"
+    hint = (
+        "every tile has a {name} of its own: make a tensor before the loop, store into "
+        "it there, e.g. rows[tile.id, ...] = {name}, and read that"
+    )
 
 
 class CantReadOnDevice(BaseError):
@@ -602,6 +605,11 @@ class ReductionDimInvalidForShape(BaseError):
 
 class InvalidAPIUsage(BaseError):
     template = "{reason}"
+
+
+class ShapeNotAList(InvalidAPIUsage, TypeError):
+    template = "the shape of hl.{op} must be a list of sizes, not of type {type}"
+    hint = "write hl.{op}([size, ...]); a single tile may stand alone"
 
 
 class TensorOperationInWrapper(BaseWarning):

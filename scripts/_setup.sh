@@ -42,8 +42,8 @@ install_mode() { # python, yes or no: is there a GPU
 
 packages_of() { # extra -> the modules that the "shared" mode may have to add
     case "$1" in
-        test) echo "numpy pytest xdist:pytest-xdist rich" ;;
-        dev) echo "numpy pytest xdist:pytest-xdist rich ruff pyright" ;;
+        test) echo "coverage numpy pytest xdist:pytest-xdist rich" ;;
+        dev) echo "coverage numpy pytest xdist:pytest-xdist rich ruff pyright" ;;
     esac
 }
 

@@ -8,11 +8,14 @@ from typing import Any, SupportsIndex
 
 import torch
 
+from .. import exc
 from . import _decorators
 from ._eager import kernel_device
+from .tile import Tile
 
 Size = SupportsIndex  # an int, a symbolic int or a tile
 Shape = Size | Sequence[Size]
+TileShape = Tile | Sequence[Size]
 
 
 def shape_list(shape: Shape) -> list[Any]:
@@ -20,29 +23,47 @@ def shape_list(shape: Shape) -> list[Any]:
     return list(shape) if isinstance(shape, (list, tuple)) else [shape]
 
 
+def checked_shape(shape: object, op: str) -> list[Any]:
+    """Return the sizes of a new tile.
+
+    Raises:
+        exc.ShapeNotAList: ``shape`` is neither a list or tuple nor a tile.
+    """
+    if isinstance(shape, (list, tuple)):
+        return list(shape)
+    if isinstance(shape, Tile):
+        return [shape]
+    kind = "int" if isinstance(shape, torch.SymInt) else type(shape).__name__
+    raise exc.ShapeNotAList(op=op, type=kind)
+
+
 @_decorators.api(is_device_only=True, tiles_as_sizes=True)
 def zeros(
-    shape: Shape,
+    shape: TileShape,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> torch.Tensor:
     """Return a tensor of zeros, often the start of an accumulator.
 
     Args:
-        shape: a list of ints and tiles, or one of them; ``[]`` for a 0-d tensor.
+        shape: a list of ints and tiles, or one tile; ``[]`` for a 0-d tensor.
         dtype: the dtype of the result.
         device: the kernel's device, also if None.
+
+    Raises:
+        exc.ShapeNotAList: ``shape`` is a bare int, say; it is a TypeError too.
 
     Example::
 
         acc = hl.zeros([tile_m, tile_n], dtype=torch.float32)
     """
-    return torch.zeros(shape_list(shape), dtype=dtype, device=device or kernel_device())
+    sizes = checked_shape(shape, "zeros")
+    return torch.zeros(sizes, dtype=dtype, device=device or kernel_device())
 
 
 @_decorators.api(is_device_only=True, tiles_as_sizes=True)
 def full(
-    shape: Shape,
+    shape: TileShape,
     value: float | torch.Tensor,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
@@ -50,12 +71,15 @@ def full(
     """Return a tensor with ``value`` everywhere.
 
     Args:
-        shape: a list of ints and tiles, or one of them; ``[]`` for a 0-d tensor.
+        shape: a list of ints and tiles, or one tile; ``[]`` for a 0-d tensor.
         value: a number or a 0-d tensor.
         dtype: the dtype of the result, float32 whatever the type of ``value``.
         device: the kernel's device, also if None.
+
+    Raises:
+        exc.ShapeNotAList: ``shape`` is a bare int, say; it is a TypeError too.
     """
-    sizes = [operator.index(size) for size in shape_list(shape)]
+    sizes = [operator.index(size) for size in checked_shape(shape, "full")]
     if isinstance(value, torch.Tensor):
         return value.to(device=device, dtype=dtype).reshape(()).expand(sizes).clone()
     return torch.full(sizes, value, dtype=dtype, device=device or kernel_device())

@@ -125,7 +125,6 @@ class SubscriptBuilder:
         step = 1 if item.step is None else symbols.static_int(item.step)
         if step is None or step <= 0:
             raise exc.InvalidSliceStep(step=item.step)
-        known = symbols.static_int(size)
         bounds = [
             None if b is None else symbols.static_int(b)
             for b in (item.start, item.stop)
@@ -134,6 +133,7 @@ class SubscriptBuilder:
             b is not None and k is None
             for b, k in zip((item.start, item.stop), bounds, strict=True)
         ]
+        known = self._known_size(size, bounds)
         if known is None or any(missing):
             raise exc.InvalidIndexingType(
                 index="a slice with run-time bounds",
@@ -144,6 +144,22 @@ class SubscriptBuilder:
         length = max(0, -(-(stop - start) // step))
         self.elements.append(("slice", start, step, length))
         self.shape.append(self.env.reduction_dim(length).extent if length != 1 else 1)
+
+    def _known_size(self, size: Any, bounds: list[int | None]) -> int | None:
+        """Return a size that clips the bounds of a slice as the dim's own does.
+
+        A run-time size does not matter where it reaches to the end of the slice: that
+        it does becomes a guard.
+        """
+        known = symbols.static_int(size)
+        if known is not None or None in bounds[1:]:
+            return known
+        ends = [bound or 0 for bound in bounds]
+        own = set(self.env.symbol_origins) - {b.symbol for b in self.env.block_sizes}
+        is_open = not symbols.sym_expr(size).free_symbols <= own
+        if is_open or min(ends) < 0 or symbols.size_hint(size, -1) < max(ends):
+            return None
+        return max(ends) if bool(size >= max(ends)) else None
 
     def _integer(self, item: int) -> None:
         size = self.tensor.size(self.dim)

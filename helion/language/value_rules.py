@@ -10,10 +10,12 @@ from .. import exc
 from .._compiler import symbols
 from .._compiler.ast_extension import expr, facts
 from .._compiler.error_text import describe
+from .._compiler.provenance import part_of
+from .._compiler.specialized_value import SpecializedValue
 from .._compiler.variable_origin import BlockSizeOrigin, TunableOrigin
 from . import _decorators
-from .constexpr import ConstExpr, specialize
-from .creation_ops import arange, full, shape_list, zeros
+from .constexpr import ConstExpr, check_context, specialize
+from .creation_ops import arange, checked_shape, full, zeros
 from .debug_ops import breakpoint as hl_breakpoint
 from .debug_ops import device_print
 from .loops import barrier, grid, static_range, tile
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from .._compiler.codegen_state import CodegenState
     from .._compiler.graph_tracer import GraphTracer
+    from .._compiler.specialized_symbols import SpecializedSymbols
 
 
 # -- creation ------------------------------------------------------------------------
@@ -47,7 +50,7 @@ def zeros_trace(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    return full_trace(tracer, shape, 0, dtype, device)
+    return full_trace(tracer, checked_shape(shape, "zeros"), 0, dtype, device)
 
 
 @_decorators.type_propagation(full)
@@ -58,15 +61,9 @@ def full_trace(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    if (
-        not isinstance(shape, (list, tuple))
-        and getattr(shape, "block_id", None) is None
-    ) and not isinstance(shape, (int, torch.SymInt)):
-        raise exc.InvalidAPIUsage(
-            f"the shape must be a list of sizes, not {describe(shape)}"
-        )
+    given = checked_shape(shape, "full")
     _check_fill(tracer, value, device)
-    sizes = [extent(tracer, size) for size in shape_list(shape)]
+    sizes = [extent(tracer, size) for size in given]
     result = tracer.new_value(sizes, dtype)
     return tracer.emit(torch.ops.aten.full.default, (sizes, value), result)
 
@@ -118,7 +115,7 @@ def arange_trace(tracer: GraphTracer, *args: Any, **options: Any) -> torch.Tenso
         )
     length = stop if symbols.static_int(start) == 0 else stop - start
     if step != 1:
-        length = -(-length // step)
+        length = (length + step - 1) // step
     size = extent(tracer, length)
     result = tracer.new_value([size], dtype)
     return tracer.emit(arange, (start, step), result)
@@ -127,9 +124,10 @@ def arange_trace(tracer: GraphTracer, *args: Any, **options: Any) -> torch.Tenso
 @_decorators.codegen(arange)
 def arange_codegen(state: CodegenState) -> ast.expr:
     start, step = state.node.args[0], state.node.args[1]
-    index = state.launch.local_index(state.value.shape[0])
-    dtype = state.dtype_expr()
-    result = expr("{i}.to({d})", i=index, d=dtype)
+    result, dtype = state.positions(), state.value.dtype
+    is_loop_index = "loop_index" in state.node.meta
+    if not is_loop_index or dtype != state.env.index_dtype:
+        result = expr("{i}.to({d})", i=result, d=state.dtype_expr())
     if step != 1:
         result = expr("{r} * {step}", r=result, step=state.expr_arg(1))
     if start != 0:
@@ -262,23 +260,39 @@ def join_codegen(state: CodegenState) -> ast.expr:
 
 
 @_decorators.type_propagation(specialize)
-def specialize_trace(tracer: GraphTracer, value: Any) -> Any:
+def specialize_trace(
+    tracer: GraphTracer, value: Any, *, context: str | None = None
+) -> Any:
     if tracer.on_device:
         raise exc.SpecializeOnDevice()
-    return _specialized(tracer, value)
+    check_context(context)
+    known = tracer.env.specialized
+    places = known.table.argument_places(tracer.call_node, value)
+    return _specialized(known, value, places, context)
 
 
-def _specialized(tracer: GraphTracer, value: Any) -> Any:
+def _specialized(
+    known: SpecializedSymbols, value: Any, places: Any, context: str | None
+) -> Any:
+    def part(item: Any, key: Any) -> Any:
+        return _specialized(known, item, part_of(places, key), context)
+
     if isinstance(value, ConstExpr):
         return value.value
+    if isinstance(value, dict):
+        return {key: part(item, key) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [_specialized(tracer, v) for v in value]
+        items = [part(item, index) for index, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, SpecializedValue):
+        given = value.context if context is None else context
+        return known.tag(int(value), value.symbol, given)
     if isinstance(value, torch.SymInt):
-        # Evaluating the symbol records a guard: another number binds anew.
-        return int(value)
-    if isinstance(value, int):
+        return known.specialize_symint(value, context)
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return known.specialize_int(value, places, context)
     raise exc.SpecializeArgType(type=type(value).__name__)
 
 

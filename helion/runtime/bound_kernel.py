@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import math
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from helion import exc
+from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
 from helion.runtime.config import Config
 from helion.runtime.ref_mode import run_eagerly
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from helion._compiler.pipeline import HostProgram
     from helion.autotuner.config_spec import ConfigSpec
     from helion.runtime.kernel import Kernel
-
-# How often each costly step has run in this process; tests compare differences.
-counters: collections.Counter[str] = collections.Counter()
 
 _NO_SEARCH_HINT = (
     "choose a config yourself with @helion.kernel(config=helion.Config(...)); "
@@ -115,7 +112,7 @@ class BoundKernel:
                 return
             from helion._compiler import pipeline
 
-            counters["stage1"] += 1
+            metrics.count("stage1")
             fn, settings = self.kernel.fn, self.settings
             program = pipeline.compile_function(fn, args, settings)
             if program.guards:
@@ -262,7 +259,7 @@ class BoundKernel:
         return self.config_spec.normalize(chosen)
 
     def _emit(self, config: Config) -> str:
-        counters["stage2"] += 1
+        metrics.count("stage2")
         return self.program.generate(config)
 
     def _compile(self, config: Config, allow_print: bool) -> CompiledConfig:

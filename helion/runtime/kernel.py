@@ -15,13 +15,14 @@ from typing import Any, NoReturn, overload
 import torch
 
 from helion import exc
+from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
-from helion.runtime.bound_kernel import BoundKernel, counters, no_search
+from helion.runtime.bound_kernel import BoundKernel, no_search
 from helion.runtime.config import Config
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import Facts, Specializer, kernel_device, tensors_in
 
-__all__ = ["Kernel", "counters", "jit", "kernel"]
+__all__ = ["Kernel", "jit", "kernel"]
 
 Runner = Callable[..., Any]
 ConfigLike = Config | Mapping[str, Any]
@@ -183,8 +184,8 @@ class Kernel:
             if analyze or not made.is_eager():
                 # What hl.constexpr(...) wraps is compiled in: stage 1 sees the wrapper.
                 made.analyze(args, later=self.settings.ref_mode is RefMode.EAGER)
+            metrics.count("binds" if bound is None else "bind_hits")
             if bound is None:
-                counters["binds"] += 1
                 self._bound.setdefault(key, variants).append(made)
             return made
 
