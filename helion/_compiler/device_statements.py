@@ -92,7 +92,7 @@ class StatementWalker(Evaluator):
         value = self.evaluate(node.value)
         if isinstance(old, torch.Tensor):
             # Python rebinds to what the in-place operator returns.
-            in_place = _IN_PLACE_OPERATORS[type(node.op)]
+            in_place = IN_PLACE_OPERATORS[type(node.op)]
             self._bind(target.id, self.call(in_place, [old, value], {}))
         else:
             self.assign(target, self.call(operation, [old, value], {}))
@@ -189,7 +189,7 @@ def _augmented(name: str) -> Callable[[Any, Any], Any]:
     return lambda a, b: getattr(torch.Tensor, name)(a, b)
 
 
-_IN_PLACE_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+IN_PLACE_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: _augmented("__iadd__"),
     ast.Sub: _augmented("__isub__"),
     ast.Mult: _augmented("__imul__"),

@@ -39,7 +39,7 @@ def _argument(env: CompileEnvironment, symbol: sympy.Symbol) -> str:
 def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
     """A block size differs per Config, so nothing may be decided by its value."""
     name = expression.func.__name__
-    if name == "Ne":
+    if name == "Unequality":
         return
     # Layout questions of host tensors whose sizes are computed from block sizes.
     is_lower_bound = name in ("GreaterThan", "StrictGreaterThan", "Ge", "Gt")

@@ -98,10 +98,15 @@ class NDTileStrategy(TileStrategy):
         fn = self.fn
         size = fn.block_size_var(dim.block_id)
         host_size = fn.constexprs[size].host
+        per_tile = size
+        if dim.step is not None:
+            size = text_of(fn.size_expr(dim.step))
+            host_size = fn.host_text(symbols.sym_expr(dim.step))
+            per_tile = f"({host_size})"
         numel = dim.end if symbols.static_int(dim.begin) == 0 else dim.end - dim.begin
         host = fn.host_text(symbols.sym_expr(numel))
         # An empty range has no programs; a negative length could ask for some.
-        count = host if host_size == "1" else _host_cdiv(host, size)
+        count = host if host_size == "1" else _host_cdiv(host, per_tile)
         if symbols.static_int(dim.begin) != 0:
             count = f"max({count}, 0)"
         length = fn.size_expr(numel)
@@ -121,7 +126,9 @@ class NDTileStrategy(TileStrategy):
             pid = expr(f"pid_{dim.block_id}")
             if self.fn.is_wide:
                 pid = expr("{pid}.to(tl.int64)", pid=pid)
-            size = self.fn.block_size_var(dim.block_id)
+            size = expr(self.fn.block_size_var(dim.block_id))
+            if dim.step is not None:
+                size = self.fn.size_expr(dim.step)
             value = expr("{pid} * {size}", pid=pid, size=size)
             if symbols.static_int(dim.begin) != 0:
                 value = expr("{b} + {v}", b=self.fn.size_expr(dim.begin), v=value)

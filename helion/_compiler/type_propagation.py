@@ -18,14 +18,16 @@ from .. import exc
 from ..language.debug_ops import breakpoint as hl_breakpoint
 from ..language.debug_ops import device_print
 from . import (
+    contractions,  # noqa: F401 (registers its handlers)
     refused_methods,  # noqa: F401 (registers its handlers)
     symbols,
+    value_slices,  # noqa: F401 (registers its handlers)
 )
+from .accumulator_walker import AccumulatorWalker
 from .ast_extension import LoopType, facts
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
-from .device_statements import AlreadyReported
-from .device_walker import DeviceWalker
+from .device_statements import IN_PLACE_OPERATORS, AlreadyReported
 from .evaluator import DeviceOnly
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
@@ -66,7 +68,7 @@ def propagate_types(
         walker.statements(host.tree.body)
 
 
-class HostWalker(DeviceWalker):
+class HostWalker(AccumulatorWalker):
     """Statements of host code; device statements are inherited."""
 
     def visit(self, node: ast.AST) -> Any:
@@ -79,6 +81,20 @@ class HostWalker(DeviceWalker):
         if self.on_device:
             return self.refuse(node)
         return self._host_other(node)
+
+    def evaluate(self, node: ast.expr) -> Any:
+        value = super().evaluate(node)
+        if type(value) is int and self.env.specialized_vars:
+            self.env.specialized.table.note(node, value)
+        return value
+
+    def statements(self, body: list[ast.stmt]) -> None:
+        super().statements(body)
+        if self.on_device:
+            return
+        # What accumulators need around a loop becomes part of the function.
+        parts = [(self.around.pop(id(node), ([], [])), node) for node in body]
+        body[:] = [s for (pre, post), node in parts for s in (*pre, node, *post)]
 
     # -- host statements -----------------------------------------------------------
 
@@ -102,16 +118,27 @@ class HostWalker(DeviceWalker):
         value = self.evaluate(node.value)
         for target in node.targets:
             self.assign(target, value)
+            self.env.specialized.table.bind(target, node.value)
 
     def host_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.device_AnnAssign(node)
+        if node.value is not None:
+            self.env.specialized.table.bind(node.target, node.value)
 
     def host_AugAssign(self, node: ast.AugAssign) -> None:
+        old = self.host_scope.get(_name_of(node.target))
+        if isinstance(old, torch.Tensor):
+            # The tensor stays the same one, and keeps its dtype.
+            value = self.evaluate(node.value)
+            in_place = IN_PLACE_OPERATORS[type(node.op)]
+            self.assign(node.target, self.call(in_place, [old, value], {}))
+            return
         read = ast.parse(ast.unparse(node.target), mode="eval").body
         for part in ast.walk(read):
             ast.copy_location(part, node)
         operation = ast.BinOp(left=read, op=node.op, right=node.value)
         self.assign(node.target, self.evaluate(ast.copy_location(operation, node)))
+        self.env.specialized.table.bind(node.target, operation)
 
     def _bind(self, name: str, value: Any) -> None:
         if self.on_device:
@@ -278,6 +305,8 @@ class HostWalker(DeviceWalker):
         self._check_launch(node, bounds)
         facts(node).loop_type = LoopType.GRID
         blocks = self.loop_blocks(node, bounds)
+        before, after = self.split_accumulators(node, bounds, blocks)
+        super().statements(before)
         self.tracer.location = self.host.location(node)
         self.device_scope = {}
         try:
@@ -296,6 +325,7 @@ class HostWalker(DeviceWalker):
         names = assigned_names([*node.body, ast.Assign([node.target], ast.Constant(0))])
         for name in names:
             self.host_scope[name] = DeviceOnly(name)
+        super().statements(after)
 
     def _check_launch(self, node: ast.For, bounds: Any) -> None:
         pairs = zip(bounds.begins, bounds.ends, strict=True)
@@ -341,6 +371,10 @@ class HostWalker(DeviceWalker):
         except Exception as error:
             wrapped = exc.InternalError(error)
             raise wrapped.with_location(self.host.location(node)) from error
+
+
+def _name_of(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _kind_of(value: Any) -> type | None:

@@ -1,7 +1,8 @@
 """Layer norm backward at widths where its sizes once did not match each other.
 
-For every width the whole backward kernel (dx, dweight, dbias) binds with static and
-with dynamic shapes, emits code, and its eager result agrees with autograd in float64.
+For every width all backward kernels (dx, dweight and dbias at once or apart, with and
+without the bias gradient) bind with static and with dynamic shapes and emit code, and
+their eager results agree with autograd in float64.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import helion
-from examples.layer_norm import layer_norm_bwd
+from examples.layer_norm import (
+    layer_norm_bwd,
+    layer_norm_bwd_dwdb,
+    layer_norm_bwd_dx,
+)
 
-WIDTHS = (64, 1000, 5120, 5632)
+WIDTHS = (17, 64, 1000, 5120, 5632)
 ROWS = 24
 
 
@@ -23,9 +28,19 @@ def check_binding(width: int, static_shapes: bool) -> None:
         wide = torch.empty(ROWS, width, dtype=torch.float16, device="cuda")
         weight = torch.empty(width, dtype=torch.float16, device="cuda")
         stats = torch.empty(ROWS, dtype=torch.float32, device="cuda")
-    kernel = helion.kernel(layer_norm_bwd.fn, static_shapes=static_shapes)
-    bound = kernel.bind((wide, wide, weight, stats, stats))
-    assert f"< {width}" in bound.to_triton_code() or width & (width - 1) == 0
+    for with_bias in (True, False):
+        calls = (
+            (layer_norm_bwd, (wide, wide, weight, stats, stats, with_bias)),
+            (layer_norm_bwd_dwdb, (wide, wide, stats, stats, with_bias)),
+            (layer_norm_bwd_dx, (wide, wide, weight, stats, stats)),
+        )
+        for example, args in calls:
+            kernel = helion.kernel(example.fn, static_shapes=static_shapes)
+            code = kernel.bind(args).to_triton_code()
+            assert "@triton.jit" in code
+            is_padded = width & (width - 1) != 0
+            if example is layer_norm_bwd:  # its width is a number in both modes
+                assert not is_padded or f"< {width}" in code, code
 
 
 def check_values(width: int) -> None:
@@ -34,14 +49,19 @@ def check_values(width: int) -> None:
     weight = torch.randn(width, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(width, dtype=torch.float64, requires_grad=True)
     grad_out = torch.randn(ROWS, width, dtype=torch.float64)
-    F.layer_norm(x, [width], weight, bias).backward(grad_out)
+    out = F.layer_norm(x, [width], weight, bias)
+    dx, *wanted = torch.autograd.grad(out, [x, weight, bias], grad_out)
     mean = x.detach().mean(1)
     rstd = (x.detach().var(1, correction=0) + 1e-5).rsqrt()
-    args = [grad_out, x.detach(), weight.detach(), mean, rstd]
-    found = layer_norm_bwd(*(arg.float() for arg in args))
-    for mine, right in zip(found, (x.grad, weight.grad, bias.grad)):
-        assert right is not None
-        torch.testing.assert_close(mine.double(), right, rtol=1e-4, atol=1e-3)
+    narrow = [v.detach().float() for v in (grad_out, x, weight, mean, rstd)]
+    apart = layer_norm_bwd_dwdb(narrow[0], narrow[1], *narrow[3:])
+    for found in (
+        layer_norm_bwd(*narrow),
+        (layer_norm_bwd_dx(*narrow), *apart),
+    ):
+        for mine, right in zip(found, (dx, *wanted)):
+            torch.testing.assert_close(mine.double(), right, rtol=1e-4, atol=1e-3)
+    assert layer_norm_bwd(*narrow, False)[2] is None
 
 
 def main() -> None:
