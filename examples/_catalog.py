@@ -127,11 +127,10 @@ def _rms_norm_ref(
 
 
 def _layer_norm_ref(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float = 1e-5
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    mean = x.mean(1)
-    rstd = torch.rsqrt(x.var(1, correction=0) + eps)
-    return (x - mean[:, None]) * rstd[:, None] * weight + bias, mean, rstd
+    out = torch.nn.functional.layer_norm(x, [x.size(1)], weight, bias)
+    return out, x.mean(1), torch.rsqrt(x.var(1, correction=0) + 1e-5)
 
 
 def _layer_norm_bwd_ref(
@@ -148,12 +147,15 @@ def _layer_norm_bwd_ref(
     return dx, (grad_out * normal).sum(0), grad_out.sum(0)
 
 
+def _row_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x.float()
+    return x.mean(1), torch.rsqrt(x.var(1, correction=0) + 1e-5)
+
+
 def _layer_norm_bwd_args(data: Data) -> tuple[torch.Tensor, ...]:
     x = data.matrix()
     grad_out, weight = data.matrix(), data.randn(x.size(1))
-    mean = x.float().mean(1)
-    rstd = torch.rsqrt(x.float().var(1, correction=0) + 1e-5)
-    return grad_out, x, weight, mean, rstd
+    return grad_out, x, weight, *_row_statistics(x)
 
 
 def _dwdb_args(data: Data) -> tuple[torch.Tensor, ...]:
@@ -161,11 +163,22 @@ def _dwdb_args(data: Data) -> tuple[torch.Tensor, ...]:
     return grad_out, x, mean, rstd
 
 
+def _long_dwdb_args(data: Data) -> tuple[torch.Tensor, ...]:
+    shape = data.pick(1003, 1_152_000), 16
+    grad_out, x = (data.randn(*shape, dtype=torch.float32) for _ in range(2))
+    return grad_out, x, *_row_statistics(x)
+
+
 def _dwdb_ref(
-    grad_out: torch.Tensor, x: torch.Tensor, mean: torch.Tensor, rstd: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    grad_out: torch.Tensor,
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    rstd: torch.Tensor,
+    compute_bias_grad: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     normal = (x - mean[:, None]) * rstd[:, None]
-    return (grad_out * normal).sum(0), grad_out.sum(0)
+    dbias = grad_out.sum(0) if compute_bias_grad else None
+    return (grad_out * normal).sum(0), dbias
 
 
 def _attention_args(data: Data) -> tuple[torch.Tensor, ...]:
@@ -356,6 +369,13 @@ CASES: list[Case] = [
         configs=ROWS,
     ),
     Case(
+        "layer_norm_no_bias",
+        layer_norm.layer_norm,
+        _args(lambda data: (x := data.matrix(), data.randn(x.size(1)))),
+        _layer_norm_ref,
+        configs=ROWS,
+    ),
+    Case(
         "layer_norm_bwd_dx",
         layer_norm.layer_norm_bwd_dx,
         _args(_layer_norm_bwd_args),
@@ -370,6 +390,22 @@ CASES: list[Case] = [
         _dwdb_ref,
         LONG_SUM,
         _configs({"block_sizes": [16]}, {"block_sizes": [4], "reduction_loops": [8]}),
+    ),
+    Case(
+        "layer_norm_bwd_dwdb_no_bias",
+        layer_norm.layer_norm_bwd_dwdb,
+        _args(lambda data: (*_dwdb_args(data), False)),
+        _dwdb_ref,
+        LONG_SUM,
+        _configs({"block_sizes": [16]}, {"block_sizes": [4], "reduction_loops": [8]}),
+    ),
+    Case(
+        "layer_norm_bwd_dwdb_long",
+        layer_norm.layer_norm_bwd_dwdb,
+        _args(_long_dwdb_args),
+        _dwdb_ref,
+        LONG_SUM,
+        _configs({"block_sizes": [16], "reduction_loops": [128]}),
     ),
     Case(
         "layer_norm_bwd",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -35,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep parallel workers from fighting over the cores."""
     import torch
 
+    # pytest listens at loggers that do not propagate, and torch works for listeners.
+    logging.getLogger("torch.__trace").propagate = True
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
 

@@ -13,10 +13,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .. import exc
-from ..language.memory_ops import load, store
+from ..language.creation_ops import arange
+from ..language.memory_ops import store
 from . import symbols
 from .aten_decompositions import matmul
 from .error_text import describe
+from .specialized_value import is_specialized
 from .traced_tile import as_size
 
 if TYPE_CHECKING:
@@ -41,7 +43,12 @@ class KernelFunctionMode(TorchFunctionMode):
         handler = handlers.get(func)
         if handler is not None:
             return handler(self.tracer, *args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if result is NotImplemented:
+            # torch.sym_max and its kin know SymInts and ints, but no kind of int.
+            plain = [int(a) if is_specialized(a) else a for a in args]
+            result = func(*plain, **(kwargs or {}))
+        return result
 
 
 def handles(table: dict[Any, Handler], *functions: Any) -> Callable[[Handler], Handler]:
@@ -92,51 +99,6 @@ def host_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> torch.
 def _bounds(bounds: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     start, stop, step = bounds
     return start, stop, 1 if step is None else step
-
-
-@handles(DEVICE_HANDLERS, torch.Tensor.__getitem__)
-def device_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> Any:
-    """A load from a host tensor, a view of a device value."""
-    items = list(index) if isinstance(index, (tuple, list)) else [index]
-    if tracer.env.host_origin(value) is not None:
-        return load(value, pad_index(value, items))
-    return view_subscript(tracer, value, items)
-
-
-def view_subscript(
-    tracer: GraphTracer, value: torch.Tensor, items: list[Any]
-) -> torch.Tensor:
-    """Apply ``None``, ``:`` and ``...`` to a device value."""
-    given = sum(i is not None and i is not ... for i in items)
-    if given > value.dim():
-        raise exc.RankMismatch(
-            f"{given} indices for a value with {value.dim()} dimensions"
-        )
-    if sum(i is ... for i in items) > 1:
-        raise exc.TypeInferenceError("more than one '...' in a subscript")
-    dim = 0
-    for item in items:
-        if item is None:
-            value = value.unsqueeze(dim)
-            dim += 1
-        elif item is ...:
-            dim += value.dim() - dim - _after_ellipsis(items)
-        elif isinstance(item, slice) and item == slice(None):
-            dim += 1
-        elif isinstance(item, torch.Tensor) and item.dtype == torch.bool:
-            raise exc.DataDependentOutputShapeNotSupported(op="a bool index")
-        else:
-            raise exc.BackendUnsupported(
-                backend=tracer.env.backend.name,
-                detail=f"index {describe(item)} of a device value",
-                hint="only None, ':' and '...' can be used; load the part you need "
-                "from the host tensor instead",
-            )
-    return value
-
-
-def _after_ellipsis(items: list[Any]) -> int:
-    return len(items) - 1 - next(k for k, i in enumerate(items) if i is ...)
 
 
 def pad_index(value: torch.Tensor, items: list[Any]) -> list[Any]:
@@ -228,7 +190,13 @@ def _shaped(function: Any) -> Handler:
         if not is_method:
             tracer.env.check_device(kwargs.get("device"))
             kwargs.setdefault("device", tracer.env.device)
-        return function(*first, extents, **kwargs)
+        try:
+            return function(*first, extents, **kwargs)
+        except RuntimeError:
+            # A size may be that of the value, but not be known to be.
+            sizes = [extent for extent in extents if extent > 0]
+            tracer.env.unify([*(s for value in first for s in value.size()), *sizes])
+            raise
 
     return handler
 
@@ -295,6 +263,11 @@ def device_new_full(
 
 @handles(DEVICE_HANDLERS, torch.arange)
 def device_arange(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
+    step = symbols.static_int(args[2]) if len(args) > 2 else 1
+    is_plain = kwargs.keys() <= {"dtype", "device"} and (step or 0) > 0
+    if is_plain and all(isinstance(a, (int, torch.SymInt)) for a in args):
+        # As hl.arange it has the right length for any size of dynamic shapes.
+        return arange(*args, **{**kwargs, "dtype": kwargs.get("dtype") or torch.int64})
     extents = [as_size(tracer.env, a) for a in args]
     kwargs.setdefault("device", tracer.env.device)
     return torch.arange(*extents, **kwargs)
@@ -308,6 +281,12 @@ def device_arange(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
 )
 def device_matmul(tracer: GraphTracer, a: torch.Tensor, b: torch.Tensor) -> Any:
     return matmul(a, b)
+
+
+@handles(DEVICE_HANDLERS, torch.Tensor.__invert__)
+def device_invert(tracer: GraphTracer, value: torch.Tensor) -> torch.Tensor:
+    """``~value``, without the device guard of the operator, as fakes may lack one."""
+    return torch.bitwise_not(value)
 
 
 def scalar_to_tensor(tracer: GraphTracer, value: Any) -> torch.Tensor:
