@@ -11,6 +11,7 @@ import torch
 
 from .. import exc
 from ..language import scan_ops
+from .error_text import shape_text
 from .op_registry import active_tracer
 
 if TYPE_CHECKING:
@@ -39,14 +40,34 @@ def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
 def _dims(x: torch.Tensor, dim: Any) -> list[int]:
     if dim is None or (isinstance(dim, (list, tuple)) and not dim):
         return list(range(x.dim()))
-    dims = list(dim) if isinstance(dim, (list, tuple)) else [dim]
-    return sorted(d % max(x.dim(), 1) for d in dims)
+    given = list(dim) if isinstance(dim, (list, tuple)) else [dim]
+    # As in torch, a value without dims has dim 0 and -1.
+    rank = max(x.dim(), 1)
+    for d in given:
+        if not -rank <= d < rank:
+            shape = shape_text(_environment(), x)
+            raise exc.ReductionDimInvalidForShape(dim=d, shape=shape)
+    dims = sorted(d % rank for d in given)
+    if len(set(dims)) < len(dims):
+        raise exc.TorchOpTracingError(f"a dim stands more than once in dim={given}")
+    return dims if x.dim() else []
 
 
 def _environment() -> Any:
     """Return the environment of the tracer that called a decomposition."""
     tracer: Any = active_tracer()
     return tracer.env
+
+
+def _check_float(name: str, dtype: torch.dtype) -> None:
+    if not dtype.is_floating_point:
+        raise exc.TorchOpTracingError(
+            f"{name} of {dtype} is not defined; convert to a float dtype first"
+        )
+
+
+def _is_empty(x: torch.Tensor, dims: list[int]) -> bool:
+    return any(x.shape[d] == 0 for d in dims)
 
 
 def _count(x: torch.Tensor, dims: list[int]) -> Any:
@@ -103,10 +124,7 @@ def mean_dims(
     x: torch.Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> torch.Tensor:
     result = dtype or x.dtype
-    if not result.is_floating_point:
-        raise exc.TorchOpTracingError(
-            f"mean of {result} is not defined; convert to a float dtype first"
-        )
+    _check_float("mean", result)
     compute = _compute_dtype(result)
     dims = _dims(x, dim)
     total = aten.sum.dim_IntList(x.to(compute), dims, keepdim)
@@ -124,6 +142,7 @@ def var(
 def std(
     x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
 ) -> torch.Tensor:
+    _check_float("std", x.dtype)
     compute = x.to(_compute_dtype(x.dtype))
     return var(compute, dim, correction=correction, keepdim=keepdim).sqrt().to(x.dtype)
 
@@ -133,6 +152,7 @@ def var_mean(
     x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Two passes: the mean, then squared deviations from it."""
+    _check_float("var", x.dtype)
     dims = _dims(x, dim)
     value = x.to(_compute_dtype(x.dtype))
     count = _count(x, dims)
@@ -148,19 +168,29 @@ def var_mean(
     return (squares / freedom).to(x.dtype), mean.to(x.dtype)
 
 
+def _exponents(name: str, x: torch.Tensor) -> torch.Tensor:
+    _check_float(name, x.dtype)
+    return x.to(_compute_dtype(x.dtype))
+
+
 @decomposes(aten._softmax.default, aten._safe_softmax.default)
 def softmax(x: torch.Tensor, dim: int, half_to_float: Any = False) -> torch.Tensor:
-    value = x.to(_compute_dtype(x.dtype))
+    value = _exponents("softmax", x)
+    if _is_empty(x, _dims(x, dim)):
+        return value if half_to_float is True else x
     shifted = value - aten.amax.default(value, [dim], True)
     numerator = shifted.exp()
     total = aten.sum.dim_IntList(numerator, [dim], True)
-    result = numerator / total
+    # The total is between 1 and the length, so nothing overflows; one division a row.
+    result = numerator * total.reciprocal()
     return result if half_to_float is True else result.to(x.dtype)
 
 
 @decomposes(aten._log_softmax.default)
 def log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
-    value = x.to(_compute_dtype(x.dtype))
+    value = _exponents("log_softmax", x)
+    if _is_empty(x, _dims(x, dim)):
+        return value if half_to_float else x
     shifted = value - aten.amax.default(value, [dim], True)
     total = aten.sum.dim_IntList(shifted.exp(), [dim], True)
     result = shifted - total.log()
@@ -170,12 +200,16 @@ def log_softmax(x: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
 @decomposes(aten.logsumexp.default)
 def logsumexp(x: torch.Tensor, dim: Any, keepdim: bool = False) -> torch.Tensor:
     dims = _dims(x, dim)
-    value = x.to(_compute_dtype(x.dtype))
+    # As in torch, integers give the default dtype.
+    result_dtype = x.dtype if x.dtype.is_floating_point else torch.float32
+    value = x.to(_compute_dtype(result_dtype))
+    if _is_empty(x, dims):
+        return aten.sum.dim_IntList(value, dims, keepdim).log().to(result_dtype)
     peak = aten.amax.default(value, dims, True)
     # An infinite peak would give inf - inf below.
     peak = torch.where(peak.abs() == float("inf"), 0.0, peak)
     total = aten.sum.dim_IntList((value - peak).exp(), dims, True)
-    result = (total.log() + peak).to(x.dtype)
+    result = (total.log() + peak).to(result_dtype)
     if not keepdim:
         for d in reversed(dims):
             result = result.squeeze(d)
@@ -194,7 +228,7 @@ def amin(x: torch.Tensor, dim: Any = (), keepdim: bool = False) -> torch.Tensor:
 
 def _extremum(op: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
     dims = _dims(x, dim)
-    if len(dims) == 1 and not keepdim:
+    if len(dims) == 1 and not keepdim and dim not in (None, [], ()):
         return NotImplemented
     return _each_dim(lambda v, d: op(v, [d]), x, dims, keepdim)
 
@@ -234,25 +268,43 @@ def argmin(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Ten
 
 
 def _arg_extremum(op: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
-    is_whole = dim is None
-    if is_whole and x.dim() == 1:
-        dim = 0
     if dim is None:
-        raise exc.MultipleReductionDims(
-            "argmax/argmin over several dims at once; reduce one dim at a time"
-        )
-    if not keepdim and not is_whole and dim >= 0:
+        return _arg_extremum_of_all(op, x, keepdim)
+    dims = _dims(x, dim)
+    if dims == [dim] and not keepdim:
         return NotImplemented
-    dim = dim % x.dim()
-    result = op(x, dim, False)
-    return result.unsqueeze(dim) if keepdim else result
+    if not dims:
+        return torch.zeros_like(x, dtype=torch.int64)
+    return _each_dim(lambda v, d: op(v, d, False), x, dims, keepdim)
+
+
+def _arg_extremum_of_all(op: Any, x: torch.Tensor, keepdim: bool) -> torch.Tensor:
+    """Reduce the last dim first: its winner is the first of equals in its row."""
+    rank = x.dim()
+    if rank == 0:
+        return op(x, 0, keepdim)
+    extremum = aten.amax.default if op is aten.argmax.default else aten.amin.default
+    last = rank - 1
+    index = op(x, last, False)
+    stride: Any = _count(x, [last])
+    while x.dim() > 1:
+        size = _count(x, [last - 1])
+        x, last = extremum(x, [last]), last - 1
+        winner = op(x, last, False)
+        places = aten.arange.default(x.shape[last], device=x.device)
+        chosen = aten.eq.Tensor(places, winner.unsqueeze(last))
+        index = aten.sum.dim_IntList(torch.where(chosen, index, 0), [last])
+        index = index + winner * stride
+        stride = stride * size
+    return index.reshape([1] * rank) if keepdim else index
 
 
 @decomposes(aten.prod.default)
 def prod_all(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
-    for d in reversed(range(x.dim())):
-        x = aten.prod.dim_int(x, d, False, dtype=dtype)
-    return x
+    integral = not x.dtype.is_floating_point
+    result = dtype or (torch.int64 if integral else x.dtype)
+    value = x.to(_compute_dtype(result))
+    return _product(value, _dims(x, None), False).to(result)
 
 
 @decomposes(aten.prod.dim_int)
@@ -262,11 +314,10 @@ def prod_dim(
     integral = not x.dtype.is_floating_point
     result = dtype or (torch.int64 if integral else x.dtype)
     compute = _compute_dtype(result)
-    if x.dtype == compute == result and not keepdim and dim >= 0:
+    dims = _dims(x, dim)
+    if x.dtype == compute == result and dims == [dim] and not keepdim:
         return NotImplemented
-    dim = dim % x.dim()
-    value = aten.prod.dim_int(x.to(compute), dim, False)
-    return (value.unsqueeze(dim) if keepdim else value).to(result)
+    return _product(x.to(compute), dims, keepdim).to(result)
 
 
 @decomposes(aten.cumsum.default)
@@ -309,16 +360,27 @@ def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
 
 @decomposes(aten.any.default, aten.any.dim, aten.any.dims)
 def any_(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
-    return aten.amax.default(_truth(x), _dims(x, dim), keepdim) != 0
+    return _truth(aten.amax.default, x, dim, keepdim)
 
 
 @decomposes(aten.all.default, aten.all.dim, aten.all.dims)
 def all_(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
-    return aten.amin.default(_truth(x), _dims(x, dim), keepdim) != 0
+    return _truth(aten.amin.default, x, dim, keepdim)
 
 
-def _truth(x: torch.Tensor) -> torch.Tensor:
-    return (x if x.dtype == torch.bool else x != 0).to(torch.int32)
+def _truth(fold: Any, x: torch.Tensor, dim: Any, keepdim: bool) -> torch.Tensor:
+    dims = _dims(x, dim)
+    value = (x if x.dtype == torch.bool else x != 0).to(torch.int32)
+    if _is_empty(x, dims):
+        # Extrema of nothing are refused; the sum is 0 and the product 1.
+        is_any = fold is aten.amax.default
+        fold = aten.sum.dim_IntList if is_any else _product
+    result = fold(value, dims, keepdim) != 0
+    return result.to(torch.uint8) if x.dtype == torch.uint8 else result
+
+
+def _product(x: torch.Tensor, dims: list[int], keepdim: bool) -> torch.Tensor:
+    return _each_dim(lambda v, d: aten.prod.dim_int(v, d), x, dims, keepdim)
 
 
 @decomposes(aten.matmul.default)
