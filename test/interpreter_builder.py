@@ -6,6 +6,7 @@ them is done in float32 and rounded once per operation, as the hardware does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ class State:
     running = False
     strict_bool = False
     regions: list[Region] = []
+    loads: Counter[Region | None] | None = None
 
 
 # Numbers: raw bits <-> values
@@ -207,6 +209,9 @@ class RepairedBuilder:
         dtype = ptrs.get_element_ty()
         lanes = _lanes(mask)
         _check_access("load", ptrs, lanes)
+        if State.loads is not None:
+            read = np.count_nonzero(np.broadcast_to(lanes, ptrs.data.shape))
+            State.loads[ptrs.attr.get("region")] += int(read)
         if other is not None:
             fill = other.data
         elif State.check_bounds and ptrs.data.size > 1:

@@ -63,6 +63,15 @@ class CodegenState:
         """Return an argument as text."""
         return text_of(self.expr_arg(index))
 
+    def positions(self) -> ast.expr:
+        """Return 0, 1, 2... for a range: the index of the loop, if it is marked so."""
+        marked = self.node.meta.get("loop_index")
+        if marked is None:
+            return self.launch.local_index(self.value.shape[0])
+        axis = self.launch.axes[marked.block_id]
+        assert marked.has_mask or axis.mask is None, f"{self.node.name}: {marked}"
+        return expr(axis.index)
+
     def lift(self, value: ast.expr, hint: str = "v") -> ast.expr:
         """Assign a value to a fresh name and return the name."""
         return self.launch.lift(value, hint)

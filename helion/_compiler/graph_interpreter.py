@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import exc
 from .ast_extension import as_expr, expr, is_atom
+from .block_limits import check_numel
 from .codegen_state import CodegenState
 from .device_ir import _host_tensor
 
@@ -36,6 +37,7 @@ def _emit_node(fn: DeviceFunction, node: fx.Node, values: dict[fx.Node, Any]) ->
     state = CodegenState(fn.env, fn.config, fn, node, values)
     fn.emit_origin(node.meta.get("location"))
     try:
+        check_numel(fn, node)
         result = lowering.codegen(state)
     except exc.Base as error:
         error.with_location(node.meta.get("location"))

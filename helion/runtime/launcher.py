@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import contextlib
+import re
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from helion import exc
 from helion.runtime.ready_kernel import ready_kernel
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ Plan = tuple[
     dict[Hashable, "ReadyKernel"],
 ]
 _NO_PLAN: Plan = (lambda *args: None, {})
+
+_TOO_LARGE = re.compile(r"numel \((\d+)\) exceeds triton maximum .*numel \((\d+)\)")
 
 # Types of values whose equality (with the type) means the same kernel.
 _PLAIN_CONSTANTS = (int, bool, str, type(None))
@@ -63,7 +68,9 @@ def default_launcher(
         direct = _attach(jit_fn)
     if direct is not None:
         return direct.launch(grid, args, num_warps, num_stages, options)
-    return jit_fn[grid](*args, num_warps=num_warps, num_stages=num_stages, **options)
+    with _clear_errors(jit_fn):
+        every = {**options, "num_warps": num_warps, "num_stages": num_stages}
+        return jit_fn[grid](*args, **every)
 
 
 def _attach(jit_fn: Any) -> DirectLauncher | None:
@@ -170,7 +177,8 @@ class DirectLauncher:
         options: dict[str, Any],
     ) -> Any:
         options = {**options, "num_warps": num_warps, "num_stages": num_stages}
-        return self.jit_fn.run(*args, grid=grid, warmup=False, **options)
+        with _clear_errors(self.jit_fn):
+            return self.jit_fn.run(*args, grid=grid, warmup=False, **options)
 
     def _remember(
         self,
@@ -188,6 +196,24 @@ class DirectLauncher:
             kernels[key] = ready_kernel(kernel, launcher_cls, args)
         except AttributeError:
             return
+
+
+@contextlib.contextmanager
+def _clear_errors(jit_fn: Any) -> Iterator[None]:
+    """Say in the terms of a Config that a block is too large for Triton.
+
+    Configs are checked before; but with dynamic shapes the sizes of a later call may
+    be larger than those that the Config was checked for.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = _TOO_LARGE.search(str(error))
+        if found is None:
+            raise
+        size, cap = map(int, found.groups())
+        axis = f"in a block of {getattr(jit_fn, '__name__', jit_fn)}"
+        raise exc.HelionReductionTooLarge(axis=axis, size=size, cap=cap) from error
 
 
 def _device_getter(driver: Any) -> Callable[[], int]:

@@ -333,10 +333,7 @@ def arange(state: CodegenState) -> ast.expr:
         start = args[0]
     if len(args) == 3:
         step = args[2]
-    axis = state.launch.axis_of(state.value.shape[0])
-    index = expr("tl.arange(0, 1)") if axis is None else expr(local_index(axis))
-    if state.launch.is_single(state.value.shape[0]):
-        index = expr("tl.full([], 0, tl.int32)")
+    index = state.positions()
     dtype = triton_dtype(state.value.dtype)
     return expr(f"({{i}}.to({dtype}) * {step} + {start})", i=index)
 

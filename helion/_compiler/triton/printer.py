@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class _Printer(StrPrinter):
     """Integer arithmetic over sizes and tile facts, fully parenthesised."""
 
+    # Else torch's functions would print themselves, by their ``_sympystr``.
+    printmethod = "_helion_text"
     minimum = "min"
     maximum = "max"
 
@@ -93,6 +95,9 @@ class _Printer(StrPrinter):
     def _print_ToFloat(self, expr: Any) -> str:
         return f"({self._print(expr.args[0])} * 1.0)"
 
+    def _print_Identity(self, expr: Any) -> str:
+        return self._print(expr.args[0])
+
     def _print_Float(self, expr: Any) -> str:
         return repr(float(expr))
 
@@ -164,11 +169,36 @@ class _HostPrinter(_Printer):
 
 
 class _TritonPrinter(_Printer):
+    """Triton divides integers as C does: towards zero where Python rounds down."""
+
     minimum = "tl.minimum"
     maximum = "tl.maximum"
 
     def sqrt(self, text: str) -> str:
         return f"tl.sqrt(({text}).to(tl.float32))"
+
+    def _print_FloorDiv(self, expr: Any) -> str:
+        return self._floor_div(*expr.args)
+
+    def _print_floor(self, expr: Any) -> str:
+        return self._floor_div(*expr.args[0].as_numer_denom())
+
+    def _floor_div(self, left: Any, right: Any) -> str:
+        above, below = self._print(left), self._print(right)
+        if left.is_nonnegative and right.is_nonnegative:
+            return f"({above} // {below})"
+        return f"triton_helpers.div_floor_integer({above}, {below})"
+
+    def _print_ceiling(self, expr: Any) -> str:
+        left, right = expr.args[0].as_numer_denom()
+        return f"(-{self._floor_div(-left, right)})"
+
+    def _print_PythonMod(self, expr: Any) -> str:
+        left, right = expr.args
+        if left.is_nonnegative and right.is_nonnegative:
+            return self._print_Mod(expr)
+        pair = f"{self._print(left)}, {self._print(right)}"
+        return f"triton_helpers.remainder_integer({pair})"
 
 
 def _is_log2(expr: Any) -> bool:
