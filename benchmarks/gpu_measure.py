@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import helion
-from benchmarks.gpu_cases import GpuCase
+from benchmarks.gpu_cases import GpuCase, as_tuple
 from examples.add import add
 
 # Largest error of a result, by its dtype, relative to the norm of the reference. Single
@@ -71,11 +71,6 @@ def once_ms(fn: Callable[[], Any]) -> float:
     return start.elapsed_time(end)
 
 
-def as_tuple(value: Any) -> tuple[torch.Tensor, ...]:
-    """Return the results of a kernel as a tuple of tensors."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
 class Error:
     """The error of one result, added up over chunks of it."""
 
@@ -105,8 +100,8 @@ def errors_of(
     """Compare every result with the float64 reference."""
     results = as_tuple(found)
     errors = [Error(result.dtype) for result in results]
-    for part, expected in case.reference_chunks(args):
-        for error, mine, right in zip(errors, results, as_tuple(expected)):
+    for part, expected in case.expected(args):
+        for error, mine, right in zip(errors, results, expected, strict=True):
             error.add(mine[part], right)
     return [error.report() for error in errors]
 
@@ -127,6 +122,13 @@ def copy_rate() -> float:
     source = torch.randint(0, 127, (4 * GIB,), dtype=torch.int8, device="cuda")
     target = torch.empty_like(source)
     return 8 * GIB / (time_ms(lambda: target.copy_(source))["ms"] / 1e3)
+
+
+def copy_ms(nbytes: int) -> dict[str, float]:
+    """Return the time of a copy that reads and writes so many bytes together."""
+    source = torch.empty((nbytes // 2,), dtype=torch.int8, device="cuda")
+    target = torch.empty_like(source)
+    return time_ms(lambda: target.copy_(source))
 
 
 def product_rate(size: int = 8192) -> float:

@@ -9,13 +9,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.pool import Pool
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 import helion
 from benchmarks.gpu_cases import CASES, GpuCase
-from benchmarks.gpu_measure import agrees, once_ms, time_ms
+from benchmarks.gpu_measure import agrees, errors_of, once_ms, time_ms
 from test.harness import poisoned
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ def random_configs(name: str, count: int) -> list[helion.Config]:
     """Return ``count`` seeded random Configs of a case."""
     spec = bind_offline(name).config_spec
     return [spec.random_config(random.Random(seed)) for seed in range(count)]
+
+
+def emitted(name: str, config: helion.Config | None = None) -> str:
+    """Return the text for one Config of a case, None for the default one."""
+    bound = bind_offline(name)
+    return bound.to_triton_code(config or bound.config_spec.default_config())
 
 
 def assemble_config(
@@ -69,26 +76,44 @@ def assemble_config(
     ]
 
 
+@functools.cache
+def worker_pool() -> Pool:
+    """Return processes that compile; they live on, since starting takes seconds."""
+    workers = max(1, len(os.sched_getaffinity(0)) - 1)
+    return multiprocessing.get_context("spawn").Pool(workers)
+
+
+def end_workers() -> None:
+    """End the processes that compile; the next Config starts new ones."""
+    if worker_pool.cache_info().currsize:
+        worker_pool().terminate()
+        worker_pool.cache_clear()
+
+
 def assembled(
     name: str, configs: Sequence[helion.Config], arch: str, limit_s: float
 ) -> Iterator[tuple[helion.Config, list[dict[str, int | None]] | None, str]]:
     """Yield each Config with its resources, or None and what went wrong, in order."""
     deadline = time.monotonic() + limit_s
-    workers = max(1, min(len(configs), len(os.sched_getaffinity(0)) - 1))
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        pending = [
-            pool.apply_async(assemble_config, (name, dict(config), arch))
-            for config in configs
-        ]
+    pending = [
+        worker_pool().apply_async(assemble_config, (name, dict(config), arch))
+        for config in configs
+    ]
+    is_late = False
+    try:
         for config, result in zip(configs, pending):
             try:
                 left_s = max(0.0, deadline - time.monotonic())
                 yield config, result.get(left_s), ""
             except multiprocessing.TimeoutError:
+                is_late = True
                 yield config, None, "not compiled in time"
             except Exception as err:  # one Config must not stop the others
                 yield config, None, describe(err)
-        # The pool is ended here, with what still compiles in it.
+    finally:
+        # What still compiles must not hold up the next case.
+        if is_late or not all(result.ready() for result in pending):
+            end_workers()
 
 
 def describe(err: BaseException) -> str:
@@ -162,26 +187,38 @@ def time_configs(
     return rows
 
 
+def right_results(timer: Timer, config: helion.Config) -> Any:
+    """Return what the default Config gives, if that is right; else what PyTorch does.
+
+    The default may be what one is looking for.
+    """
+    try:
+        found = timer.run(config)
+        if all(error["is_right"] for error in errors_of(timer.case, timer.args, found)):
+            return found
+    except Exception as err:
+        if not is_cuda_usable():
+            raise ArithmeticError(f"default Config: {describe(err)}") from err
+    return timer.case.eager(*timer.args)
+
+
 def sweep(
     case: GpuCase, count: int, limit_s: float, extra: Sequence[helion.Config] = ()
 ) -> dict[str, Any]:
     """Time the default, ``extra`` and ``count`` random Configs; return the best ones.
 
-    Every Config must reproduce what the default gave; failures are counted by kind.
+    Every Config must give right results; failures are counted by kind.
     """
-    args = case.make_args()
-    timer = Timer(case, args)
+    timer = Timer(case, case.make_args())
     default = timer.bound.config_spec.default_config()
-    try:
-        expected = timer.run(default)
-    except Exception:  # the default may be what one is looking for
-        expected = case.eager(*args)
     configs = [default, *extra, *random_configs(case.name, count)]
+    expected = right_results(timer, default)
     rows = time_configs(timer, configs, expected, limit_s)
     timed = sorted((row for row in rows if "ms" in row), key=lambda row: row["ms"])
     problems = [row for row in rows if "problem" in row]
     return {
         "title": case.title,
+        "group": case.group,
         "configs": len(configs),
         "tried": len(rows),
         "failures": Counter(row["problem"].split("\n")[0][:200] for row in problems),

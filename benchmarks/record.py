@@ -1,4 +1,4 @@
-"""Where results go, and what stands beside every number: versions, machine, date."""
+"""Where results go, and what stands beside every number: versions, machine, rivals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ def write(name: str, data: dict[str, Any]) -> Path:
 
 def circumstances() -> dict[str, Any]:
     """Return what a reader needs to judge or repeat a measurement."""
+    now = datetime.datetime.now(datetime.timezone.utc)
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "date": now.strftime("%Y-%m-%d"),
+        "time": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": _commit(),
         "versions": {
             "python": platform.python_version(),
@@ -44,6 +47,22 @@ def circumstances() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def ratios(times: Mapping[str, Mapping[str, Any] | None]) -> dict[str, float]:
+    """Return how many times as long as helion PyTorch takes, as it is and compiled.
+
+    As it is means the faster of ``eager`` and ``library``.
+    """
+    ms = {name: row["ms"] for name, row in times.items() if row}
+    own = ms.get("helion")
+    as_is = [ms[name] for name in ("eager", "library") if name in ms]
+    found: dict[str, float] = {}
+    if own and as_is:
+        found["eager"] = min(as_is) / own
+    if own and "compile" in ms:
+        found["compile"] = ms["compile"] / own
+    return found
 
 
 def _version(package: str) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import record
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -22,9 +24,33 @@ def read_results(pattern: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
 
 
-def gpu_results() -> list[dict[str, Any]]:
-    """Return the benchmark runs, one a GPU, without sweeps and tests."""
-    return [found for found in read_results("gpu_*.json") if "machine" in found]
+def gpu_runs() -> list[dict[str, Any]]:
+    """Return the benchmark runs by GPU, the latest first, without sweeps and tests.
+
+    Each has only the cases that no later run on that GPU measured again.
+    """
+    runs = [found for found in read_results("gpu_*.json") if "machine" in found]
+    runs.sort(key=measured_at, reverse=True)
+    runs.sort(key=gpu_name)
+    seen: set[tuple[str, str]] = set()
+    kept: list[dict[str, Any]] = []
+    for run in runs:
+        cases = {(gpu_name(run), case): found for case, found in run["cases"].items()}
+        fresh = {key[1]: cases[key] for key in cases if key not in seen}
+        seen.update(cases)
+        if fresh:
+            kept.append({**run, "cases": fresh})
+    return kept
+
+
+def measured_at(run: dict[str, Any]) -> str:
+    """Return when a run began; texts compare as times do."""
+    return run.get("time", run["date"])
+
+
+def gpu_name(run: dict[str, Any]) -> str:
+    """Return the GPU of a run."""
+    return run["machine"].get("gpu", "a GPU that did not say its name")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -81,44 +107,67 @@ def compile_time_table() -> str:
 
 
 def gpu_table() -> str:
-    """Return the times of the kernels beside their rivals, a table a GPU."""
-    results = gpu_results()
-    if not results:
+    """Return the times of the kernels beside their rivals, a table a run."""
+    runs = gpu_runs()
+    if not runs:
         return f"{MISSING}\n"
-    return "\n".join(one_gpu_table(found) for found in results)
+    return "\n".join(one_gpu_table(found) for found in runs)
+
+
+GPU_HEAD = (
+    "kernel",
+    "helion",
+    "eager",
+    "torch.compile",
+    "library",
+    "floor",
+    "copy",
+    "share",
+    "x eager",
+    "x compile",
+)
 
 
 def one_gpu_table(found: dict[str, Any]) -> str:
-    """Return the table of one GPU."""
+    """Return the table of one run."""
     machine = found["machine"]
     ceilings = machine.get("ceilings") or {}
     copy, product = ceilings.get("bytes_per_s"), ceilings.get("flops_per_s")
     clocks = machine.get("busy", {})
-    head = ("kernel", "helion", "eager", "torch.compile", "library", "floor", "share")
     rows = [gpu_row(case, outcome) for case, outcome in found["cases"].items()]
     return (
-        f"### {machine.get('gpu', 'a GPU that did not say its name')}\n\n"
+        f"### {gpu_name(found)}\n\n"
         f"{described(found)}"
         f"Measured in the same run: copy {number(copy and copy / 1e12, '.2f')} TB/s, "
         f"bf16 product {number(product and product / 1e12, '.0f')} TFLOP/s; "
         f"clock {clocks.get('clocks.sm', MISSING)} after them. Times in ms.\n\n"
-        f"{table(head, rows)}\n"
+        f"{table(GPU_HEAD, rows)}\n"
         f"{overhead_text(machine.get('host_overhead'))}"
     )
 
 
 def gpu_row(case: str, outcome: dict[str, Any]) -> list[str]:
-    """Return the row of one kernel."""
-    times = outcome.get("times", {})
-    names = ("helion", "eager", "compile", "library")
-    failed = outcome.get("problems", {})
-    shown = [
-        "failed" if name in failed else number((times.get(name) or {}).get("ms"), ".3f")
-        for name in names
+    """Return the row of one kernel; what there is no rival or no time for is empty."""
+    times, problems = outcome.get("times", {}), outcome.get("problems", {})
+    shown = []
+    for name in ("helion", "eager", "compile", "library"):
+        ms = (times.get(name) or {}).get("ms")
+        has_failed = any(step.split(" ")[0] == name for step in problems)
+        shown.append("failed" if ms is None and has_failed else text_of(ms, ".3f"))
+    ratios = record.ratios(times)
+    return [
+        outcome.get("title", case),
+        *shown,
+        text_of(outcome.get("floor_ms"), ".3f"),
+        text_of((times.get("copy") or {}).get("ms"), ".3f"),
+        text_of(outcome.get("share_of_floor"), ".0%"),
+        *(text_of(ratios.get(name), ".2f") for name in ("eager", "compile")),
     ]
-    share = "" if failed.get("helion") else number(outcome.get("share_of_floor"), ".0%")
-    floor = number(outcome.get("floor_ms"), ".3f")
-    return [outcome.get("title", case), *shown, floor, share]
+
+
+def text_of(value: float | None, spec: str) -> str:
+    """Return a formatted number, empty if there is none."""
+    return "" if value is None else format(value, spec)
 
 
 def overhead_text(overhead: dict[str, Any] | None) -> str:
