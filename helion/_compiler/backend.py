@@ -45,7 +45,7 @@ class Backend:
     product: Callable[..., Any]
     print_expr: Callable[[sympy.Basic, Callable[[sympy.Symbol], str]], str]
     print_host_expr: Callable[[sympy.Basic, Callable[[sympy.Symbol], str]], str]
-    reduction: Any
+    fold_of: Callable[[Any], Any]
     imports: dict[str, str]
 
 

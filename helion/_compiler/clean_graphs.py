@@ -25,6 +25,12 @@ def clean_graphs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     return ir
 
 
+def merge_pure(graph: fx.Graph) -> None:
+    """Merge equal nodes that read no memory, then drop nodes that nothing uses."""
+    _merge_equal(graph, None)
+    _drop_dead(graph)
+
+
 def is_effect(node: fx.Node) -> bool:
     """Whether a node must stay even if nothing uses its result."""
     if node.op != "call_function":
@@ -59,7 +65,7 @@ def _is_host(node: fx.Node) -> bool:
     return getattr(node.target, "__name__", "") == "_host_tensor"
 
 
-def _merge_equal(graph: fx.Graph, stored: set[int]) -> None:
+def _merge_equal(graph: fx.Graph, stored: set[int] | None) -> None:
     seen: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if is_effect(node) or _reads_stored(node, stored):
@@ -71,9 +77,12 @@ def _merge_equal(graph: fx.Graph, stored: set[int]) -> None:
             graph.erase_node(node)
 
 
-def _reads_stored(node: fx.Node, stored: set[int]) -> bool:
+def _reads_stored(node: fx.Node, stored: set[int] | None) -> bool:
+    """Whether a node reads a tensor that some graph writes (None: any may be)."""
     if node.target is operator.getitem or not isinstance(node.target, Op):
         return False
+    if stored is None:
+        return True
     return any(_is_host(n) and _storage(n) in stored for n in node.all_input_nodes)
 
 

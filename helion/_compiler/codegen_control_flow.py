@@ -21,14 +21,15 @@ from .device_ir import (
     _while_loop,
 )
 from .node_args import raw_arg
-from .reduction_strategy import emit_reduction_loop
+from .reduction_strategy import LoopedReductionStrategy, emit_reduction_loop
 from .tile_dispatch import tile_strategy
-from .tile_strategy import LoopDim
+from .tile_strategy import DeviceLoopState, LoopDim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .codegen_state import CodegenState
+    from .reduction_strategy_base import Chunk
 
 RULES: dict[Any, Callable[[CodegenState], Any]] = {}
 getitem = operator.getitem
@@ -147,12 +148,12 @@ def reduction_loop_codegen(state: CodegenState) -> list[ast.expr]:
     inputs = state.arg(1)
     block = launch.env.block_sizes[info.block_id]
 
-    def interpret(strategy: Any) -> list[ast.expr]:
+    def interpret(loop: DeviceLoopState, chunk: Chunk) -> list[Any]:
+        strategy = LoopedReductionStrategy(loop, chunk)
         with launch.reducing(info.block_id, strategy):
             return launch.interpret(info, inputs)
 
-    chunk = launch.reduction_chunk(info.block_id)
-    return emit_reduction_loop(launch, block, chunk, interpret)
+    return emit_reduction_loop(launch, block, interpret)
 
 
 @emits(_if)

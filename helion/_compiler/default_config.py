@@ -24,7 +24,7 @@ from .node_args import raw_arg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..autotuner.config_spec import BlockSizeSpec
+    from ..autotuner.config_spec import BlockSizeSpec, ReductionLoopSpec
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR
 
@@ -34,6 +34,12 @@ POINTWISE_NUMEL = 1024
 FOLD_NUMEL = 8192
 MAX_PERSISTENT = 16384
 CARRIED_ROWS = 4
+REREAD_NUMEL = 32768
+STRIP_WIDTH = 128
+STRIP_WARPS = 24
+SPLIT_BELOW = 2
+SPLIT_PROGRAMS = 8
+MAX_SPLITS = 256
 
 
 def floor_power(value: int) -> int:
@@ -208,14 +214,65 @@ class DefaultPicker:
         whole = {
             b.block_id: b.size_hint() for b in self.env.block_sizes if b.is_reduction
         }
+        if len(whole) == len(runs) == 1 and self._strips(
+            next(iter(runs)), max(whole.values())
+        ):
+            return
         for block_id in self.blocks:
             self.sizes[block_id] = self._fold_block(block_id, runs, bool(whole))
         tile = math.prod(self.sizes[b] for b in runs) if whole else 1
         for spec in self.spec.reduction_loops:
-            spec.default = self._chunk(spec.size_hint, tile)
+            spec.default = self._chunk(spec, tile)
+        per_thread = 32
         if whole and tile == 1:
-            self._widen_rows(max(whole.values()))
-        self._fold_warps(whole, tile)
+            per_thread = self._widen_rows(max(whole.values()))
+            once = [
+                s.block_id for s in self.spec.reduction_loops if self._is_read_once(s)
+            ]
+            if once:
+                # Two turns at a time: the second one loads while the first one folds.
+                self._unroll(once)
+                per_thread = 64
+        self._split_folds(SPLIT_PROGRAMS)
+        self._fold_warps(whole, tile, per_thread)
+
+    def _unroll(self, block_ids: list[int]) -> None:
+        self.spec.preferred["range_unroll_factors"] = [
+            2 if set(loop.block_ids) & set(block_ids) else 0
+            for loop in self.spec.ranges
+        ]
+
+    def _strips(self, run: int, length: int) -> bool:
+        """Fold columns in strips, if the launch can be split along them.
+
+        A warp as wide as the strip adds up rows without exchanging anything; narrow
+        strips have rows side by side in a warp, and fold longer chunks.
+        """
+        if not self.spec.split_reductions:
+            return False
+        width = self._clamped(run, STRIP_WIDTH)
+        narrow = min(STRIP_WIDTH // width, 4)
+        per_thread, warps = 32 * narrow, narrow
+        chunk = max(per_thread * 32 * warps // width, 8)
+        if length <= chunk or any(b != run and b in self.grid for b in self.blocks):
+            return False
+        self.sizes.update({b: width if b == run else 1 for b in self.blocks})
+        for spec in self.spec.reduction_loops:
+            spec.default = self._bounded(spec, chunk)
+        self._split_folds(STRIP_WARPS // (narrow if narrow < 4 else 3) // warps)
+        self.spec.preferred["num_warps"] = warps
+        return True
+
+    def _split_folds(self, per_sm: int) -> None:
+        """Let several programs fold a long axis where tiles alone are too few."""
+        chunks = {s.block_id: s.default for s in self.spec.reduction_loops}
+        tiles = math.prod(-(-self._hint(b) // self.sizes.get(b, 1)) for b in self.grid)
+        for spec in self.spec.split_reductions:
+            chunk = max(chunks[spec.block_id] or spec.size_hint, 1)
+            turns = -(-spec.size_hint // chunk)
+            wanted = per_sm * self._sms() // max(tiles, 1)
+            if tiles < SPLIT_BELOW * self._sms():
+                spec.default = floor_power(min(wanted, turns, MAX_SPLITS))
 
     def _fold_block(self, block_id: int, runs: set[int], has_whole: bool) -> int:
         """Tile the contiguous axis; beside whole rows one index at a time will do."""
@@ -226,16 +283,42 @@ class DefaultPicker:
             size = 4 if block_id in self.grid and not has_whole else 1
         return self._clamped(block_id, size)
 
-    def _chunk(self, size: int, tile: int) -> int:
+    def _chunk(self, spec: ReductionLoopSpec, tile: int) -> int:
         """Return how much of a folded axis to hold; all of it if registers allow."""
-        padded = next_power(size)
-        if padded <= (MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile):
-            return size
-        return max(min(FOLD_NUMEL // tile, padded), 16)
+        padded = next_power(spec.size_hint)
+        limit = MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile
+        if padded <= limit and self._stays_below(spec.block_id, limit):
+            return spec.size_hint
+        spec.default = None
+        numel = FOLD_NUMEL if tile > 1 or self._is_read_once(spec) else REREAD_NUMEL
+        return self._bounded(spec, max(min(numel // tile, padded), 16))
 
-    def _widen_rows(self, row: int) -> None:
-        """Short rows share a program; long ones have one each."""
-        rows = max(2048 // next_power(row), 1)
+    def _is_read_once(self, spec: ReductionLoopSpec) -> bool:
+        """Whether an axis is walked in chunks, by one loop only."""
+        is_looped = spec.default is None or spec.default < spec.size_hint
+        splits = self.spec.split_reductions
+        return is_looped and any(s.block_id == spec.block_id for s in splits)
+
+    def _stays_below(self, block_id: int, limit: int) -> bool:
+        """Whether an axis fits into a tile; a dynamic length becomes a guard."""
+        numel = self.env.block_sizes[block_id].numel
+        return numel is None or bool(numel <= limit)
+
+    def _bounded(self, spec: ReductionLoopSpec, chunk: int) -> int:
+        """Return a chunk within the caps."""
+        most = self.spec.max_reduction_chunk or chunk
+        return min(chunk, floor_power(most), spec.cap(self.spec))
+
+    def _widen_rows(self, row: int) -> int:
+        """Short rows share a program; return how many elements a thread should have.
+
+        Two rows that are multiplied by the same weights load these once.
+        """
+        padded, per_thread = next_power(row), 32
+        rows = max(2048 // padded, 1)
+        loads, shared = self._row_loads()
+        if shared and rows == loads == 1 and 2 * padded <= MAX_PERSISTENT:
+            rows, per_thread = 2, 64
         for block_id in self.blocks:
             info = self.env.block_sizes[block_id]
             if block_id in self.grid and self._is_carried_over(info):
@@ -248,25 +331,36 @@ class DefaultPicker:
             ):
                 rows //= 2
             self.sizes[block_id] = rows
+        return per_thread if rows > 1 else 32
+
+    def _row_loads(self) -> tuple[int, int]:
+        """Return how many loads are of rows, and how many all rows have in common."""
+        rows = shared = 0
+        for node in self.nodes:
+            kinds = [e[0] for e in raw_arg(node, 1)] if node.target is load else []
+            rows += "full" in kinds and len(kinds) > 1
+            shared += kinds == ["full"]
+        return rows, shared
 
     def _is_carried_over(self, info: Any) -> bool:
         """Whether a tile of rows is only walked by an inner loop."""
         return any(b.bounded_by == info.block_id for b in self.env.block_sizes)
 
-    def _fold_warps(self, whole: dict[int, int], tile: int) -> None:
+    def _fold_warps(self, whole: dict[int, int], tile: int, per_thread: int) -> None:
         numel = tile
         for block_id in self.blocks:
             if not self._is_carried_over(self.env.block_sizes[block_id]):
                 numel = max(numel, tile) * (self.sizes[block_id] if tile == 1 else 1)
-        width = 1
+        width, is_looped = 1, False
         for block_id, size in whole.items():
             spec = next(
                 (s for s in self.spec.reduction_loops if s.block_id == block_id), None
             )
             chunk = spec.default if spec is not None and spec.default else size
             width = max(width, min(next_power(chunk), next_power(size)))
-        warps = floor_power(max(numel * width // (32 * 32), 1))
-        self.spec.preferred["num_warps"] = min(max(warps, 4), 16)
+            is_looped |= chunk < size
+        warps = floor_power(max(numel * width // (per_thread * 32), 1))
+        self.spec.preferred["num_warps"] = min(max(warps, 4), 32 if is_looped else 16)
 
     def _contiguous_axes(self) -> set[int]:
         """Return the tiled axes that index a stride-1 dim of some access."""

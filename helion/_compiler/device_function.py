@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import sympy
 
     from ..runtime.config import Config
+    from .codegen_split import Partials
     from .codegen_state import CodegenState
     from .combine_functions import CombineFunctions
     from .compile_environment import BlockSizeInfo, CompileEnvironment
@@ -89,6 +90,7 @@ class DeviceFunction:
     axes: dict[int, Axis] = field(default_factory=dict)
     preamble: list[ast.stmt] = field(default_factory=list)
     helpers: CombineFunctions | None = None
+    partials: Partials | None = None
 
     def __post_init__(self) -> None:
         self.body: list[ast.stmt] = []
@@ -376,7 +378,7 @@ class DeviceFunction:
             policies = self.config.get("load_eviction_policies") or ""
             site = state.node.meta["load_site"]
             chosen = policies if isinstance(policies, str) else policies[site]
-            policy = f"evict_{chosen}" if chosen else None
+            policy = f"evict_{chosen}" if chosen else state.node.meta.get("eviction")
         return "" if policy is None else f", eviction_policy={policy!r}"
 
     def pointer_and_mask(self, access: Access) -> tuple[ast.expr, ast.expr | None]:

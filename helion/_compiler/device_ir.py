@@ -15,6 +15,8 @@ from torch import fx
 from .node_args import int_arg, raw_arg
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from .compile_environment import HostTensor
@@ -45,6 +47,16 @@ def _reduction_loop(graph_id: int, inputs: Any) -> Any:
     raise AssertionError("only a graph node")
 
 
+def _partial_folds(graph_id: int, inputs: Any) -> Any:
+    """Run a reduction loop over one split of its axis; keep the accumulators."""
+    raise AssertionError("only a graph node")
+
+
+def _merged_folds(graph_id: int) -> Any:
+    """Fold what the splits left; returns what the reduction loop would."""
+    raise AssertionError("only a graph node")
+
+
 def _if(predicate: Any, then_id: int, else_id: int, inputs: Any, others: Any) -> Any:
     """Run one of two graphs that return the same tuple."""
     raise AssertionError("only a graph node")
@@ -65,6 +77,20 @@ def _mask_to(value: Any, other: Any, blocks: Any) -> Any:
     raise AssertionError("only a graph node")
 
 
+def _max_and_sum_exp(value: Any, dims: Any, is_base_2: bool) -> Any:
+    """Fold to (maximum, sum of exp(value - finite maximum), finite maximum).
+
+    The finite maximum is 0 where the maximum is infinite.
+    """
+    raise AssertionError("only a graph node")
+
+
+def _sum_and_squares(value: Any, dims: Any) -> Any:
+    """Fold to (sum, sum of squared distances from the mean)."""
+    raise AssertionError("only a graph node")
+
+
+INTERNAL_FOLDS = (_max_and_sum_exp, _sum_and_squares)
 CONTROL_FLOW = (_for_loop, _reduction_loop, _if, _while_loop)
 
 
@@ -166,12 +192,26 @@ class HelperFunctionGraphInfo(GraphInfo):
 
 
 @dataclass
+class SplitLaunch:
+    """A launch in two halves: programs that fold a share each, and one per tile.
+
+    ``shapes`` are the extents of what each fold of the loop leaves.
+    """
+
+    first: RootGraphInfo
+    second: RootGraphInfo
+    loop_id: int
+    shapes: list[list[int]]
+
+
+@dataclass
 class RolledReduction:
     """Clones of the graphs in which one axis is walked in chunks."""
 
     block_id: int
     graphs: dict[int, GraphInfo]
     loops: dict[int, ReductionLoopGraphInfo]
+    splits: dict[int, SplitLaunch] = field(default_factory=dict)
 
 
 @dataclass
@@ -181,6 +221,9 @@ class DeviceIR:
     graphs: list[GraphInfo] = field(default_factory=list)
     root_ids: list[int] = field(default_factory=list)
     rolled_reductions: dict[int, RolledReduction] = field(default_factory=dict)
+    joint_rolls: dict[tuple[int, ...], dict[int, GraphInfo]] = field(
+        default_factory=dict
+    )
     host_tensors: dict[str, HostTensor] = field(default_factory=dict)
 
     def add(self, info: GraphInfo) -> int:
@@ -195,9 +238,20 @@ class DeviceIR:
         found = [self.graphs[i] for i in self.root_ids]
         return [g for g in found if isinstance(g, RootGraphInfo)]
 
-    def graphs_for(self, rolled: list[int]) -> dict[int, GraphInfo]:
+    def are_apart(self, axes: Sequence[int]) -> bool:
+        """Whether no graph works along two of the rolled axes."""
+        ids = [i for axis in axes for i in self.rolled_reductions[axis].graphs]
+        return len(ids) == len(set(ids))
+
+    def can_roll(self, axes: Sequence[int]) -> bool:
+        """Whether the axes, in order of their ids, can all be walked in chunks."""
+        return self.are_apart(axes) or tuple(axes) in self.joint_rolls
+
+    def graphs_for(self, rolled: Sequence[int]) -> dict[int, GraphInfo]:
         """Return id -> graph with the axes ``rolled`` walked in chunks."""
         chosen = {g.graph_id: g for g in self.graphs}
+        if tuple(rolled) in self.joint_rolls:
+            return self.joint_rolls[tuple(rolled)]
         for block_id in rolled:
             clone = self.rolled_reductions[block_id]
             chosen.update(clone.graphs)
@@ -217,6 +271,9 @@ class DeviceIR:
         for block_id, rolled in self.rolled_reductions.items():
             parts.append(f"axis {block_id} in chunks:")
             parts += map(str, (*rolled.graphs.values(), *rolled.loops.values()))
+        for axes, graphs in self.joint_rolls.items():
+            parts.append(f"axes {', '.join(map(str, axes))} in chunks:")
+            parts += map(str, graphs.values())
         return "\n\n".join(parts)
 
 

@@ -13,6 +13,7 @@ from ..autotuner.config_spec import (
     L2GroupingSpec,
     LoopOrderSpec,
     ReductionLoopSpec,
+    SplitReductionSpec,
 )
 from ..language.matmul_ops import dot
 from ..language.memory_ops import load, store
@@ -55,6 +56,15 @@ def finalize(env: CompileEnvironment, ir: DeviceIR) -> None:
     rolled = [env.block_sizes[block_id] for block_id in ir.rolled_reductions]
     for info in [*rolled, *chunked]:
         spec.reduction_loops.append(ReductionLoopSpec(info.block_id, info.size_hint()))
+    for info in rolled:
+        splits = ir.rolled_reductions[info.block_id].splits.values()
+        shapes = [s for split in splits for s in split.shapes]
+        if shapes:
+            rollable = {entry.block_id for entry in spec.reduction_loops}
+            entries = [_shape_entry(env, shape, rollable) for shape in shapes]
+            spec.split_reductions.append(
+                SplitReductionSpec(info.block_id, info.size_hint(), entries)
+            )
     _loop_specs(env, ir)
     _tensor_shapes(env, ir)
 
@@ -109,6 +119,8 @@ def _loop_specs(env: CompileEnvironment, ir: DeviceIR) -> None:
             for block in blocks:
                 spec.add_range([block])
     spec.add_range(ir.roots[0].block_ids, is_grid=True)
+    for block_id in ir.rolled_reductions:
+        spec.add_range([block_id])
     _restrict_pid_types(env, ir)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import exc
 from . import symbols
 from .ast_extension import assign, expr, facts, statements
+from .codegen_split import Partials
 from .combine_functions import CombineFunctions
 from .dead_code import eliminate_dead_code
 from .device_function import DeviceFunction
@@ -24,7 +25,7 @@ from .wrap_lines import wrap_lines
 if TYPE_CHECKING:
     from ..runtime.config import Config
     from .compile_environment import CompileEnvironment
-    from .device_ir import DeviceIR, RootGraphInfo
+    from .device_ir import DeviceIR, RootGraphInfo, SplitLaunch
     from .host_function import HostFunction
     from .variable_origin import Origin
 
@@ -60,15 +61,12 @@ class ModuleBuilder:
         specs = self.env.config_spec.reduction_loops
         chunks = self.config.reduction_loops
         pairs = zip(specs, chunks, strict=True)
+        looped = {s.block_id for s, chunk in pairs if chunk is not None}
         chosen: list[int] = []
-        taken: set[int] = set()
-        looped = [s.block_id for s, chunk in pairs if chunk is not None]
-        for block_id in [b for b in looped if b in self.ir.rolled_reductions]:
-            graphs = self.ir.rolled_reductions[block_id].graphs.keys()
-            # A graph is a clone along one axis; a second one stays in one tile.
-            if not taken & graphs:
+        for block_id in [b for b in self.ir.rolled_reductions if b in looped]:
+            # What cannot be rolled beside the others stays in one tile.
+            if self.ir.can_roll([*chosen, block_id]):
                 chosen.append(block_id)
-                taken |= graphs
         return chosen
 
     # -- one launch ------------------------------------------------------------------
@@ -76,16 +74,50 @@ class ModuleBuilder:
     def _emit_launch(self, index: int, root: Any, graphs: dict[int, Any]) -> None:
         suffix = f"_{index}" if index else ""
         name = f"_helion_{self.host.name}{suffix}"
+        split, splits = self._split_of(root.graph_id)
+        if split is None:
+            code = self._emit_kernel(name, root, graphs)
+        else:
+            partials = Partials(splits, f"_partials{suffix}")
+            first = self._emit_kernel(f"{name}_partial", split.first, graphs, partials)
+            device = ast.unparse(expr(self.device_text()))
+            code = [*first[:-1], *partials.host_code(device), first[-1]]
+            second = self._emit_kernel(name, split.second, graphs, partials)
+            known = {ast.unparse(statement) for statement in code}
+            code += [s for s in second if ast.unparse(s) not in known]
+        self.launches[root.graph_id] = code
+
+    def _split_of(self, root_id: int) -> tuple[SplitLaunch | None, int]:
+        """Return the halves of a launch that the Config splits, and in how many."""
+        specs = self.env.config_spec.split_reductions
+        rolled = self._rolled()
+        if not self.ir.are_apart(rolled):
+            return None, 1
+        for spec, splits in zip(specs, self.config.reduction_splits, strict=True):
+            if splits > 1 and spec.block_id in rolled:
+                found = self.ir.rolled_reductions[spec.block_id].splits.get(root_id)
+                if found is not None:
+                    return found, splits
+        return None, 1
+
+    def _emit_kernel(
+        self,
+        name: str,
+        root: RootGraphInfo,
+        graphs: dict[int, Any],
+        partials: Partials | None = None,
+    ) -> list[ast.stmt]:
+        """Emit a kernel; return its launch, preceded by the values that it needs."""
         values = block_values(self.env, self.config)
         fn = DeviceFunction(self.env, self.config, name, graphs, values)
-        fn.helpers = self.helpers
+        fn.helpers, fn.partials = self.helpers, partials
         grid = self._emit_body(fn, root)
         body = eliminate_dead_code([*fn.preamble, *fn.body])
         if not body:
             raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
         params = self._used_params(fn, body)
         self.kernels.append(self._kernel_def(fn, body, params))
-        self.launches[root.graph_id] = self._launch_code(fn, grid, params)
+        return self._launch_code(fn, grid, params)
 
     def _emit_body(self, fn: DeviceFunction, root: RootGraphInfo) -> str:
         steps = root.steps or [None] * len(root.block_ids)
@@ -96,7 +128,11 @@ class ModuleBuilder:
             )
         ]
         strategy = tile_strategy(fn, dims)
-        pids = program_ids(fn, strategy)
+        is_first = fn.partials is not None and not fn.partials.buffers
+        splits = fn.partials.splits if fn.partials and is_first else None
+        pids = program_ids(fn, strategy, splits)
+        if fn.partials is not None:
+            fn.partials.axes = pids.axes
 
         def body() -> None:
             strategy.codegen_grid()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from . import symbols
-from .ast_extension import expr
+from .ast_extension import expr, literal
 from .codegen_text import conjunction, expand
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ class PointerIndexing(IndexingStrategy):
         pointer, mask = self.pointer(access), self.mask(access)
         if mask is None:
             return expr(f"tl.load({{p}}{options})", p=pointer)
-        return expr(f"tl.load({{p}}, {{m}}, other=0{options})", p=pointer, m=mask)
+        other = literal(access.state.node.meta.get("other", 0))
+        return expr(
+            f"tl.load({{p}}, {{m}}, other={{o}}{options})", p=pointer, m=mask, o=other
+        )
 
     def store(self, access: Access, value: ast.expr) -> ast.expr:
         pointer, mask = self.pointer(access), self.mask(access)

@@ -11,7 +11,7 @@ from torch import fx
 from .. import exc
 from . import codegen_control_flow
 from .compiler_pass import compiler_pass
-from .device_ir import _get_symnode, _host_tensor
+from .device_ir import INTERNAL_FOLDS, _get_symnode, _host_tensor
 from .op_registry import Op
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ def _lowering_of(target: Any, node: fx.Node, env: CompileEnvironment) -> Lowerin
         return ControlFlowLowering(
             codegen_control_flow.RULES[target], is_effect and not pure
         )
+    if target in INTERNAL_FOLDS:
+        rule = env.backend.aten_rule(target)
+        assert rule is not None
+        return _KINDS[rule.kind](rule)
     if isinstance(target, torch._ops.OpOverload):
         rule = env.backend.aten_rule(target) or env.backend.fallback_rule(node)
         if rule is not None:

@@ -18,7 +18,7 @@ from torch import fx
 from ..language.matmul_ops import dot
 from ..language.memory_ops import load, subscript
 from .compiler_pass import compiler_pass
-from .device_ir import _mask_to
+from .device_ir import _mask_to, _max_and_sum_exp, _sum_and_squares
 from .lowering import PointwiseLowering, ReductionLowering, lowering_of
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ IDENTITIES: dict[Any, Callable[[torch.dtype], Number]] = {
     aten.argmax.default: _lowest,
     aten.amin.default: _highest,
     aten.argmin.default: _highest,
+    _max_and_sum_exp: _lowest,
+    _sum_and_squares: _zero,
 }
 """Reductions over one dim, and the value that changes nothing in them."""
 
@@ -91,9 +93,14 @@ RESHAPES = frozenset(
 
 
 def shape_of(value: object) -> tuple[int, ...]:
-    """Return the extents of a node's tensor; none for scalars, tuples and non-nodes."""
+    """Return the extents of a node's tensor; none for scalars, tuples and non-nodes.
+
+    A symbolic size of a host tensor is no extent: it is -1, as a comparison with it
+    would become a guard.
+    """
     result = value.meta.get("val") if isinstance(value, fx.Node) else None
-    return tuple(result.shape) if isinstance(result, torch.Tensor) else ()
+    sizes = result.shape if isinstance(result, torch.Tensor) else ()
+    return tuple(s if isinstance(s, int) else -1 for s in sizes)
 
 
 def operand_of(node: fx.Node, index: int = 0) -> fx.Node:

@@ -16,8 +16,16 @@ import torch
 
 from .. import exc
 from .._logging import dump
+from .._metrics import metrics
 from ..language import compile_rules  # noqa: F401 (registers the rules of ops)
-from . import default_config, finalize_config, guards
+from . import (
+    codegen_split,  # noqa: F401 (registers the rules of split reductions)
+    default_config,
+    finalize_config,
+    guards,
+    symbols,
+)
+from .auto_specialize import auto_specialize
 from .backend import backend_named
 from .clean_graphs import clean_graphs
 from .compile_environment import (
@@ -26,6 +34,7 @@ from .compile_environment import (
     CompileEnvironment,
     ExtentCollision,
     OffsetsAreWide,
+    SizesAreWorthNumbers,
     SizesMustAgree,
     reach,
 )
@@ -34,9 +43,11 @@ from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
 from .host_function import HostFunction, parse
 from .lowering import prepare_lowerings
+from .mark_loop_indices import mark_loop_indices
 from .node_masking import mask_inputs
 from .number_accesses import number_accesses
 from .roll_reduction import roll_reductions
+from .split_reduction import split_reductions
 from .type_dump import dump_types
 from .type_propagation import propagate_types
 
@@ -88,6 +99,7 @@ class Learned:
 
     constants: set[int] = field(default_factory=set)
     equal: set[tuple[str, str]] = field(default_factory=set)
+    specialized: set[str] = field(default_factory=set)
     wide: bool = False
 
 
@@ -103,6 +115,8 @@ def compile_function(
             learned.constants.add(collision.value)
         except SizesMustAgree as sizes:
             learned.equal.add(sizes.pair)
+        except SizesAreWorthNumbers as sizes:
+            learned.specialized |= sizes.names
         except OffsetsAreWide:
             learned.wide = True
     raise exc.InternalError(f"{fn.__name__}: compiling does not come to an end")
@@ -117,16 +131,28 @@ def _compile(
     ir = DeviceIR()
     values = _arguments(host, env, args)
     env.assume_equal(learned.equal)
+    env.specialize_sizes(learned.specialized)
     propagate_types(host, env, GraphTracer(env, ir), values)
     dump("types", lambda: dump_types(host))
     exc.raise_collected(env.errors)
     _check_roots(host, ir)
+    auto_specialize(ir, env)
     with _named_failures(host):
         _analyze(env, ir)
+        if settings.debug:
+            env.specialized.check()
     program = HostProgram(host, env, ir)
     program.guards, program.guard_values = guards.of(host, env)
+    _count(env)
     dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")
     return program
+
+
+def _count(env: CompileEnvironment) -> None:
+    """Add what this compile made to ``helion.metrics()``."""
+    metrics.count("guards", len(symbols.guard_expressions(env.shape_env)))
+    metrics.count("symbols", symbols.symbol_count(env.shape_env))
+    metrics.count_reuse(env.specialized.reused, env.specialized.minted)
 
 
 def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
@@ -137,6 +163,8 @@ def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
     mask_inputs(ir, env)
     dump("device_ir", lambda: str(ir))
     roll_reductions(ir, env)
+    split_reductions(ir, env)
+    mark_loop_indices(ir, env)
     finalize_config.finalize(env, ir)
     default_config.prefer_defaults(env, ir)
 

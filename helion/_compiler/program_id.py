@@ -109,6 +109,17 @@ class FlatProgramIds(ProgramIds):
         emit_body()
 
 
+@dataclass
+class SplitProgramIds(FlatProgramIds):
+    """Several programs per tile: the second grid dimension numbers them."""
+
+    splits: int = 1
+
+    def grid_text(self) -> str:
+        tiles = " * ".join(f"({count})" for count in self._counts())
+        return f"({tiles}, {self.splits})"
+
+
 class XYZProgramIds(ProgramIds):
     """One program per tile, one grid dimension per axis."""
 

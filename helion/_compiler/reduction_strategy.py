@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
-from .reduction_strategy_base import ReductionOp, ReductionStrategy
+from .reduction_strategy_base import Chunk, Fold, ReductionStrategy
 from .tile_strategy import DeviceLoopState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .codegen_state import CodegenState
     from .compile_environment import BlockSizeInfo
     from .device_function import DeviceFunction
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of an axis that a loop walks."""
+
+    begin: ast.expr
+    end: ast.expr
 
 
 @dataclass
@@ -25,36 +35,50 @@ class LoopedReductionStrategy(ReductionStrategy):
     """
 
     loop: DeviceLoopState
+    chunk: Chunk
 
-    def codegen_reduction(self, state: CodegenState, op: ReductionOp) -> Any:
-        rules, fn = state.env.backend.reduction, state.launch
-        parts = rules.fold_parts(state, op)
-        names = []
-        for part, initial in zip(parts, rules.initial(state, op), strict=True):
-            name = fn.new_var(f"{op.kind}_acc")
-            self.loop.outer_prefix.append(assign(name, initial))
-            names.append((name, part))
-        accumulators = [expr(name) for name, _ in names]
-        for statement in rules.combine(state, op, accumulators, parts):
-            fn.emit(statement)
-        result = rules.finish(state, op, accumulators)
-        if not isinstance(result, ast.Name):
-            name = fn.new_var(state.node.meta.get("name", state.node.name))
-            self.loop.outer_suffix.append(assign(name, result))
-            result = expr(name)
+    def codegen_reduction(self, state: CodegenState, fold: Fold) -> Any:
+        names = self.accumulate(state, fold)
+        fn = state.launch
+        with fn.into(self.loop.outer_suffix):
+            result = fold.finish(state, [expr(name) for name in names])
+            if isinstance(result, ast.expr) and not isinstance(result, ast.Name):
+                name = fn.new_var(state.node.meta.get("name", state.node.name))
+                fn.emit(assign(name, result))
+                result = expr(name)
         return result
+
+    def accumulate(self, state: CodegenState, fold: Fold) -> list[str]:
+        """Emit the fold of the chunk; return the names of the accumulators."""
+        fn = state.launch
+        parts = fold.parts(state, self.chunk)
+        names = []
+        for initial in fold.initial(state):
+            # A fold that the user named lends that name to its result, not to these.
+            names.append(fn.new_var(f"{getattr(fold, 'kind', 'fold')}_acc"))
+            self.loop.outer_prefix.append(assign(names[-1], initial))
+        fn.emit(*fold.combine(state, names, parts, self.chunk))
+        return names
 
 
 def emit_reduction_loop(
-    fn: DeviceFunction, info: BlockSizeInfo, chunk: int, interpret: Any
-) -> list[ast.expr]:
-    """Emit a loop over chunks of an axis; ``interpret(strategy)`` emits its body."""
+    fn: DeviceFunction,
+    info: BlockSizeInfo,
+    interpret: Callable[[DeviceLoopState, Chunk], list[Any]],
+    span: Span | None = None,
+) -> list[Any]:
+    """Emit a loop over chunks of an axis; ``interpret`` emits its body.
+
+    ``span`` None: the whole axis.
+    """
     block = info.block_id
+    chunk = fn.reduction_chunk(block)
     size = fn.constexpr_arg(f"_REDUCTION_BLOCK_{block}", str(chunk))
     offset = fn.new_var(f"roffset_{block}")
     index = fn.new_var(f"rindex_{block}")
     dtype = fn.env.backend.dtype_text(fn.env.index_dtype)
     end = fn.size_expr(info.numel)
+    span = span or Span(literal(0), end)
     loop = DeviceLoopState()
     outer_axis = fn.axes.get(block)
     with fn.into(loop.inner_statements):
@@ -66,14 +90,28 @@ def emit_reduction_loop(
         fn.axes[block] = Axis(
             block, size, index, offset, mask, literal(0), end, is_whole=True
         )
-        results = interpret(LoopedReductionStrategy(loop))
+        results = interpret(loop, _chunk(span, offset, size, end, mask))
     if outer_axis is None:
         del fn.axes[block]
     else:
         fn.axes[block] = outer_axis
     fn.emit(*loop.outer_prefix)
-    iterable = expr(f"tl.range(0, {{end}}, {size})", end=end)
+    options = fn.range_options(block)
+    iterable = expr(
+        f"tl.range({{begin}}, {{end}}, {size}{options})", begin=span.begin, end=span.end
+    )
     fn.emit(for_loop(offset, iterable, loop.inner_statements))
     fn.emit(*loop.outer_suffix)
-    assert all(text_of(r) for r in results)
     return results
+
+
+def _chunk(
+    span: Span, offset: str, size: str, end: ast.expr, mask: str | None
+) -> Chunk:
+    before = expr(offset)
+    if text_of(span.begin) != "0":
+        before = expr(f"{offset} - {{begin}}", begin=span.begin)
+    count = expr(size)
+    if mask is not None:
+        count = expr(f"tl.minimum({{end}} - {offset}, {size})", end=end)
+    return Chunk(before, count)

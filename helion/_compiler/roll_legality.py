@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from ..language import atomic_ops
+from ..language.creation_ops import arange
 from ..language.memory_ops import load, store
 from ..language.random_ops import rand, rand4x, randint
 from ..language.tile import tile_index
@@ -39,12 +40,15 @@ from .op_registry import Op
 
 if TYPE_CHECKING:
     from .compile_environment import BlockSizeInfo
-    from .device_ir import DeviceIR
+    from .device_ir import GraphInfo
+
+    Graphs = dict[int, GraphInfo]
 
 aten = torch.ops.aten
 
 INDEX_LIKE = frozenset(
     {
+        arange,
         tile_index,
         rand,
         randint,
@@ -61,6 +65,7 @@ _LANEWISE = frozenset(
         _mask_to,
         operator.getitem,
         rand4x,
+        aten.detach.default,
         aten.full.default,
         aten.zeros.default,
         aten.ones.default,
@@ -112,11 +117,11 @@ def live_nodes(graph: fx.Graph) -> list[fx.Node]:
     return [n for n in called if n in found and not is_symbol(n)]
 
 
-def accesses_of(ir: DeviceIR, node: fx.Node) -> list[Access]:
+def accesses_of(graphs: Graphs, node: fx.Node) -> list[Access]:
     """Return what a node reads and writes, graphs that it runs included."""
     if node.target in CONTROL_FLOW:
-        inside = [n for g in called_graphs(node) for n in ir.graphs[g].graph.nodes]
-        return [access for n in inside for access in accesses_of(ir, n)]
+        inside = [n for g in called_graphs(node) for n in graphs[g].graph.nodes]
+        return [access for n in inside for access in accesses_of(graphs, n)]
     hosts = [n for n in node.all_input_nodes if n.target is _host_tensor]
     return [Access(_storage(host), node.target is not load) for host in hosts]
 
@@ -132,8 +137,8 @@ def _storage(host: fx.Node) -> object:
 class GraphOnAxis:
     """One graph seen from one reduced axis; ``nodes`` are its live called nodes."""
 
-    def __init__(self, ir: DeviceIR, graph: fx.Graph, info: BlockSizeInfo) -> None:
-        self.ir = ir
+    def __init__(self, graphs: Graphs, graph: fx.Graph, info: BlockSizeInfo) -> None:
+        self.graphs = graphs
         self.graph = graph
         self.info = info
         self.nodes = live_nodes(graph)

@@ -7,6 +7,7 @@ three loops: maximum, sum, write.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import operator
@@ -16,16 +17,23 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 from torch.fx.node import map_arg
 
+from ..language.memory_ops import load
 from .compiler_pass import compiler_pass
 from .device_ir import ReductionLoopGraphInfo, RolledReduction, _reduction_loop
+from .fuse_reductions import fuse_reductions
 from .lowering import lowering_of
 from .roll_legality import GraphOnAxis, NotRollable, accesses_of, is_effect, is_symbol
+from .sink_masks import sink_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .compile_environment import BlockSizeInfo, CompileEnvironment
     from .device_ir import DeviceIR, GraphInfo
+    from .roll_legality import Graphs
+
+MAX_JOINT = 3
+"""Of how many axes at a time it is known whether all can be walked in chunks."""
 
 Unit = fx.Node | int
 """What the new graph consists of: an outer node, or a loop by its level."""
@@ -34,41 +42,60 @@ Unit = fx.Node | int
 @compiler_pass("roll")
 def roll_reductions(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Give every reduced axis that can be walked in chunks its own set of graphs."""
+    plain = {info.graph_id: info for info in ir.graphs}
     next_id = len(ir.graphs)
     for info in list(env.block_sizes):
-        if not info.is_reduction:
-            continue
-        try:
-            rolled = _roll_axis(ir, env, info, next_id)
-        except NotRollable:
-            continue
-        ir.rolled_reductions[info.block_id] = rolled
-        next_id += len(rolled.loops)
+        with contextlib.suppress(NotRollable):
+            rolled = _roll_axis(plain, env, info, next_id)
+            ir.rolled_reductions[info.block_id] = rolled
+            next_id += len(rolled.loops)
+    axes = list(ir.rolled_reductions)
+    for count in range(2, min(len(axes), MAX_JOINT) + 1):
+        for chosen in itertools.combinations(axes, count):
+            with contextlib.suppress(NotRollable):
+                next_id = _roll_jointly(ir, env, chosen, next_id)
     return ir
+
+
+def _roll_jointly(
+    ir: DeviceIR, env: CompileEnvironment, axes: tuple[int, ...], next_id: int
+) -> int:
+    """Roll the last of several axes in the clones along the others, if they overlap."""
+    *others, last = axes
+    if ir.are_apart(axes) or not ir.can_roll(others):
+        return next_id
+    base = ir.graphs_for(others)
+    rolled = _roll_axis(base, env, env.block_sizes[last], next_id)
+    ir.joint_rolls[axes] = {**base, **rolled.graphs, **rolled.loops}
+    return next_id + len(rolled.loops)
 
 
 def is_rollable(ir: DeviceIR, env: CompileEnvironment, block_id: int) -> str | None:
     """Return why an axis cannot be walked in chunks, None if it can."""
+    plain = {info.graph_id: info for info in ir.graphs}
     try:
-        _roll_axis(ir, env, env.block_sizes[block_id], len(ir.graphs))
+        _roll_axis(plain, env, env.block_sizes[block_id], len(plain))
     except NotRollable as refusal:
         return str(refusal)
     return None
 
 
 def _roll_axis(
-    ir: DeviceIR, env: CompileEnvironment, info: BlockSizeInfo, next_id: int
+    graphs: Graphs, env: CompileEnvironment, info: BlockSizeInfo, next_id: int
 ) -> RolledReduction:
     if not info.is_reduction or info.extent == 1:
         raise NotRollable("the axis is not reduced, or has one element")
-    views = {g.graph_id: GraphOnAxis(ir, g.graph, info) for g in ir.graphs}
+    views = {
+        graph_id: GraphOnAxis(graphs, fuse_reductions(g.graph, info, env), info)
+        for graph_id, g in graphs.items()
+    }
     for view in views.values():
         view.check()
     rolled = RolledReduction(info.block_id, {}, {})
     for graph_id, view in views.items():
         if not view.inner:
             continue
-        builder = _Builder(ir.graphs[graph_id], env, LoopPlan.of(view))
+        builder = _Builder(graphs[graph_id], env, LoopPlan.of(view))
         rolled.graphs[graph_id] = builder.build(next_id + len(rolled.loops))
         rolled.loops.update({loop.graph_id: loop for loop in builder.loops})
     if not rolled.graphs:
@@ -233,7 +260,7 @@ class LoopPlan:
 
 def _ordered_pairs(view: GraphOnAxis) -> Iterator[tuple[fx.Node, fx.Node]]:
     """Yield pairs of nodes whose order in the source must be kept."""
-    touched = {n: found for n in view.nodes if (found := accesses_of(view.ir, n))}
+    touched = {n: found for n in view.nodes if (found := accesses_of(view.graphs, n))}
     for earlier, node in itertools.combinations(touched, 2):
         pairs = itertools.product(touched[earlier], touched[node])
         if any(a.conflicts(b) for a, b in pairs) and not _commute(earlier, node):
@@ -293,14 +320,15 @@ class _Builder:
 
     def build(self, next_id: int) -> GraphInfo:
         """Return the new graph; its loops are numbered from ``next_id``."""
-        for node in self.info.placeholders:
+        graph = self.plan.view.graph
+        for node in graph.find_nodes(op="placeholder"):
             self.copies.copy(node)
         for unit in self.plan.schedule():
             if isinstance(unit, int):
                 self._add_loop(unit, next_id + len(self.loops))
             else:
                 self.copies.copy(unit)
-        (result,) = self.info.graph.output_node().args
+        (result,) = graph.output_node().args
         return dataclasses.replace(self.info, graph=self.copies.finish(result))
 
     def _add_loop(self, level: int, graph_id: int) -> None:
@@ -312,11 +340,11 @@ class _Builder:
             body.argument(node)
         for node in members:
             body.copy(node)
-        self.loops.append(
-            ReductionLoopGraphInfo(
-                graph_id, body.finish(folds), self.plan.view.info.block_id
-            )
-        )
+            self._expect_reload(node, level, body.made[node])
+        graph = body.finish(folds)
+        sink_masks(graph, self.env)
+        block_id = self.plan.view.info.block_id
+        self.loops.append(ReductionLoopGraphInfo(graph_id, graph, block_id))
         inputs = [self.copies[node] for node in arguments]
         values = [n.meta["val"] for n in folds]
         first = next(n for n in members if self.plan.view.is_root(n))
@@ -326,6 +354,14 @@ class _Builder:
             if "name" in node.meta:
                 item.meta["name"] = node.meta["name"]
             self.copies.made[node] = item
+
+    def _expect_reload(self, node: fx.Node, level: int, copy: fx.Node) -> None:
+        """Tell the cache which loads a later loop repeats, and which are the last."""
+        levels = self.plan.loops_with(node) if node.target is load else []
+        if len(levels) > 1:
+            copy.meta["eviction"] = (
+                "evict_first" if level == levels[-1] else "evict_last"
+            )
 
     def _call(
         self, target: Any, args: tuple[Any, ...], value: Any, source: fx.Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import symbols
-from .program_id import PROGRAM_IDS, ProgramIds
+from .program_id import PROGRAM_IDS, ProgramIds, SplitProgramIds
 from .tile_strategy import FlattenedTileStrategy, LoopDim, NDTileStrategy, TileStrategy
 
 if TYPE_CHECKING:
@@ -55,12 +55,16 @@ def tile_strategy(fn: DeviceFunction, dims: list[LoopDim]) -> TileStrategy:
     return NDTileStrategy(fn, dims, order)
 
 
-def program_ids(fn: DeviceFunction, strategy: TileStrategy) -> ProgramIds:
-    """Return the program-id map of a launch."""
+def program_ids(
+    fn: DeviceFunction, strategy: TileStrategy, splits: int | None = None
+) -> ProgramIds:
+    """Return the program-id map of a launch, with ``splits`` programs per tile."""
     group = 1
     for index, spec in enumerate(fn.env.config_spec.l2_groupings):
         if list(spec.block_ids) == strategy.block_ids:
             group = fn.config.l2_groupings[index]
     axes = strategy.grid_axes()
+    if splits is not None:
+        return SplitProgramIds(fn, axes, splits=splits)
     name = fn.config.pid_type
     return PROGRAM_IDS[name](fn, axes, group if len(axes) > 1 else 1)

@@ -31,6 +31,7 @@ UNITS = {
     "flatten_loops": "tile loop that can be flattened",
     "l2_groupings": "grid over several dimensions",
     "reduction_loops": "rollable reduction axis",
+    "split_reductions": "reduction axis that can be split",
     "ranges": "grid and one per inner loop",
     "warp_specialize_ranges": "loop that can be warp specialized",
     "static_ranges": "short loop with constant bounds",
@@ -145,6 +146,15 @@ _ALL = (
         check=_reduction_loop,
         per="reduction_loops",
         legacy="reduction_loop",
+    ),
+    Knob(
+        "reduction_splits",
+        default=1,
+        doc="programs that fold a share of a looped axis each; a second launch folds"
+        " what they leave, in a fixed order",
+        check=_power_of_two,
+        per="split_reductions",
+        legacy="reduction_split",
     ),
     Knob(
         "range_unroll_factors",

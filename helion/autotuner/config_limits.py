@@ -97,5 +97,30 @@ def shrink_chunks(
     return sizes
 
 
+def limit_splits(
+    spec: ConfigSpec,
+    blocks: Sequence[int],
+    chunks: Sequence[int | None],
+    splits: Sequence[int],
+) -> list[int]:
+    """Lower splits to the chunks that there are, and to what one tile can fold.
+
+    An axis that one tile holds is not split.
+    """
+    chunk_of = {e.block_id: n for e, n in zip(spec.reduction_loops, chunks)}
+    extents = Extents.of(spec, blocks, chunks)
+    result = []
+    for entry, count in zip(spec.split_reductions, splits):
+        chunk = chunk_of[entry.block_id]
+        if chunk is None:
+            result.append(1)
+            continue
+        largest = max(extents.numel(shape) for shape in entry.shapes)
+        room = max(spec.max_tensor_numel // max(largest, 1), 1)
+        turns = padded_size(max(-(-entry.size_hint // chunk), 1))
+        result.append(min(count, turns, 1 << (room.bit_length() - 1)))
+    return result
+
+
 def _has(shape: TensorShape, block_id: int) -> bool:
     return ("block", block_id) in shape

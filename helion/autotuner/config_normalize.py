@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from helion import exc
-from helion.autotuner.config_fragment import PowerOfTwoFragment
+from helion.autotuner.config_fragment import PowerOfTwoFragment, padded_size
 from helion.autotuner.config_knobs import (
     KNOBS,
     LEGACY_NAMES,
@@ -15,7 +16,7 @@ from helion.autotuner.config_knobs import (
     UNAVAILABLE,
     Knob,
 )
-from helion.autotuner.config_limits import oversized
+from helion.autotuner.config_limits import limit_splits, oversized
 from helion.runtime.config import Config
 
 if TYPE_CHECKING:
@@ -253,6 +254,11 @@ def _settle_sizes(draft: Draft) -> None:
                 error = exc.HelionReductionTooLarge(axis=axis, size=size, cap=cap)
                 draft.note("reduction_loops", error)
 
+    if draft.is_sound("block_sizes", "reduction_loops", "reduction_splits"):
+        sizes = draft.values["block_sizes"], draft.values["reduction_loops"]
+        splits = draft.values["reduction_splits"]
+        draft.values["reduction_splits"] = limit_splits(draft.spec, *sizes, splits)
+
 
 def clamp_bounded(spec: ConfigSpec, blocks: Sequence[int]) -> list[int]:
     """Raise blocks to their minimum, and lower inner ones to the tile they walk."""
@@ -277,6 +283,9 @@ def _settle_ranges(draft: Draft) -> None:
         )
         if is_static
     }
+    if draft.is_sound("reduction_loops"):
+        chunks = zip(draft.spec.reduction_loops, draft.values["reduction_loops"])
+        unrolled |= {entry.block_id for entry, chunk in chunks if chunk is None}
     persistent = draft.values["pid_type"] in PERSISTENT_PID_TYPES
     for index, entry in enumerate(draft.spec.ranges):
         is_grid_only = entry.is_grid and not persistent
@@ -302,17 +311,27 @@ def _check_tensor_sizes(draft: Draft) -> None:
         return
     blocks, chunks = draft.values["block_sizes"], draft.values["reduction_loops"]
     too_long: dict[int, int] = {}
+    fixed: dict[int, int] = {}
     for shape, numel in oversized(draft.spec, blocks, chunks):
         axes = [dim for dim in shape if not isinstance(dim, int)]
         reduced = [block_id for kind, block_id in axes if kind == "reduction"]
         if reduced:
             too_long[reduced[0]] = max(numel, too_long.get(reduced[0], 0))
             continue
+        whole = [dim for dim in shape if isinstance(dim, int)]
+        if math.prod(map(padded_size, whole)) > draft.spec.max_tensor_numel:
+            fixed[max(whole)] = max(numel, fixed.get(max(whole), 0))
+            continue
         ids = [block_id for _, block_id in axes]
         what = f"the tile over block ids {ids} has {numel} elements"
         cap = f"the cap is {draft.spec.max_tensor_numel}"
         fix = "lower block_sizes, or raise settings.max_triton_tensor_numel"
         draft.reject("block_sizes", f"{what}, {cap}; {fix}", f" = {blocks}")
+    for extent, numel in fixed.items():
+        axis = f"of {extent} elements, which cannot be walked in chunks,"
+        cap = draft.spec.max_tensor_numel
+        error = exc.HelionReductionTooLarge(axis=axis, size=numel, cap=cap)
+        draft.note("block_sizes", error)
     for block_id, numel in too_long.items():
         draft.note("reduction_loops", _reduction_error(draft.spec, block_id, numel))
 

@@ -12,6 +12,7 @@ from helion.autotuner.config_fragment import (
     EnumFragment,
     Fragment,
     PermutationFragment,
+    PowerOfTwoFragment,
     ReductionLoopFragment,
     is_power_of_two,
     padded_size,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_TENSOR_NUMEL = 1_048_576
 _DEFAULT_CHUNK = 4096
 _SMALLEST_CHUNK = 8
+MAX_SPLITS = 1024
 
 PidTypeReason = tuple[str, type[exc.InvalidConfig]]
 
@@ -151,6 +153,24 @@ class ReductionLoopSpec:
         return self.padded if self.size_hint <= _DEFAULT_CHUNK else _DEFAULT_CHUNK
 
 
+@dataclass
+class SplitReductionSpec:
+    """A reduction axis that several programs can fold together.
+
+    ``shapes`` are the tiles that each of them leaves.
+    """
+
+    block_id: int
+    size_hint: int
+    shapes: list[TensorShape]
+    default: int = 1
+
+    def fragment(self, spec: ConfigSpec) -> Fragment:
+        chunks = padded_size(-(-self.size_hint // _SMALLEST_CHUNK))
+        high = min(chunks, MAX_SPLITS)
+        return PowerOfTwoFragment(1, high, min(self.default, high))
+
+
 @dataclass(frozen=True)
 class RangeSpec:
     """A loop that ``tl.range`` walks; ``is_grid``: only in a persistent grid."""
@@ -182,6 +202,7 @@ class ConfigSpec:
     flatten_loops: list[FlattenLoopSpec] = field(default_factory=list)
     l2_groupings: list[L2GroupingSpec] = field(default_factory=list)
     reduction_loops: list[ReductionLoopSpec] = field(default_factory=list)
+    split_reductions: list[SplitReductionSpec] = field(default_factory=list)
     ranges: list[RangeSpec] = field(default_factory=list)
     static_ranges: list[StaticRangeSpec] = field(default_factory=list)
     num_loads: int = 0

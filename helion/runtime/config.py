@@ -131,6 +131,10 @@ class Config(Mapping[str, Any]):
         return self._list("l2_groupings")
 
     @property
+    def reduction_splits(self) -> list[int]:
+        return self._list("reduction_splits")
+
+    @property
     def reduction_loops(self) -> list[int | None]:
         return self._list("reduction_loops")
 

@@ -29,7 +29,6 @@ from helion._compiler.reduction_strategy import LoopedReductionStrategy
 from helion._compiler.reduction_strategy_base import PersistentReductionStrategy
 from helion.runtime.bound_kernel import BoundKernel
 from helion.runtime.config import Config
-from helion.runtime.kernel import counters
 from helion.runtime.settings import Settings
 from test import kernels
 from test.codegen.emitted import (
@@ -149,7 +148,7 @@ def test_config_picks_the_persistent_or_the_rolled_graph() -> None:
     before = str(bound.program.ir)
     persistent = case_code("softmax", block_sizes=[4], reduction_loops=[None])
     looped = case_code("softmax", block_sizes=[4], reduction_loops=[16])
-    assert "for roffset_1" not in persistent and looped.count("for roffset_1") == 3
+    assert "for roffset_1" not in persistent and looped.count("for roffset_1") == 2
     assert str(bound.program.ir) == before
 
 
@@ -252,7 +251,7 @@ def test_reductions_leave_the_loop_to_their_strategy(
 
     monkeypatch.setattr(strategy, "codegen_reduction", spy)
     case_code("softmax", block_sizes=[4], reduction_loops=[chunk])
-    assert seen == [strategy] * 2
+    assert seen == [strategy] * (2 if chunk is None else 1)
 
 
 def test_op_rules_see_config_and_indexing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +281,7 @@ def test_no_expression_is_computed_twice(name: str) -> None:
 @pytest.mark.parametrize("name", ["matmul", "layer_norm", "attention"])
 def test_another_config_is_cheap(name: str) -> None:
     case = KERNELS[name]
-    before = counters["stage1"]
+    before = helion.metrics.counts["stage1"]
     bound = bind(helion.kernel(case.kernel.fn), *case.make_args("cpu", True))
     configs = [bound.config_spec.random_config(random.Random(s)) for s in range(20)]
     bound.to_triton_code(configs[0])
@@ -291,7 +290,7 @@ def test_another_config_is_cheap(name: str) -> None:
         start = time.perf_counter()
         bound.to_triton_code(config)
         took.append(time.perf_counter() - start)
-    assert counters["stage1"] == before + 1
+    assert helion.metrics.counts["stage1"] == before + 1
     assert sorted(took)[10] < 0.05
 
 

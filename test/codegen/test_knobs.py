@@ -37,6 +37,7 @@ def assert_right(case: Case, *configs: helion.Config) -> None:
 BLOCKS_2D = {"block_sizes": [8, 16]}
 PERSISTENT = {**BLOCKS_2D, "pid_type": "persistent_interleaved"}
 MATMUL = {"block_sizes": [16, 16, 16]}
+ROWS = {"block_sizes": [4], "reduction_loops": [8]}
 TWO_PASS = {"block_sizes": [4, 16, 8]}
 GRID_LOOP = {"block_sizes": [16, 16, 16], "pid_type": "persistent_blocked"}
 KNOBS: list[tuple[str, dict[str, Any], str, Any, str]] = [
@@ -56,6 +57,8 @@ KNOBS: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("add", PERSISTENT, "num_sm_multiplier", 4, r"_num_sms\('cuda\S*', 0\) \* 4"),
     ("add", PERSISTENT, "maxnreg", 64, r"maxnreg=64"),
     ("softmax", {"block_sizes": [4]}, "reduction_loops", [8], r"for roffset_1 in "),
+    ("row_sum", ROWS, "reduction_splits", [4], r"split = tl.program_id\(1\)"),
+    ("row_sum", ROWS, "range_num_stages", [0, 3], r"_REDUCTION_BLOCK_1, num_stages=3"),
     ("matmul", MATMUL, "range_unroll_factors", [2, 0], r"loop_unroll_factor=2"),
     ("matmul", MATMUL, "range_num_stages", [3, 0], r"tl.range\(.*num_stages=3"),
     (

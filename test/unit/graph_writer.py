@@ -40,6 +40,13 @@ class Axis:
     extent: int
     is_reduction: bool
 
+    @property
+    def numel(self):
+        return self.extent
+
+    def size_hint(self):
+        return self.extent
+
 
 class Env:
     """The axes of a compile: tiles T and K, reduced R and S."""

@@ -10,13 +10,14 @@ from .dtypes import cast_text, literal, triton_dtype
 from .inductor_ops import IMPORTS, decompositions
 from .printer import print_device, print_host
 from .products import product
-from .reductions import REDUCTIONS, TritonReduction
+from .reductions import REDUCTIONS, fold_of
+from .slices import SLICES
 from .stacking import STACKING
 
 
 def aten_rule(target: Any) -> AtenRule | None:
     """Return our rule of an ATen operator, None if Inductor must help."""
-    for table in (SIMPLE, REDUCTIONS, STACKING):
+    for table in (SIMPLE, REDUCTIONS, STACKING, SLICES):
         if target in table:
             return table[target]
     return pointwise_rule(target)
@@ -33,13 +34,14 @@ TRITON = Backend(
     product=product,
     print_expr=print_device,
     print_host_expr=print_host,
-    reduction=TritonReduction(),
+    fold_of=fold_of,
     imports={
         "torch": "import torch",
         "triton": "import triton",
         "tl": "import triton.language as tl",
         "libdevice": "from triton.language.extra import libdevice",
         "triton_helpers": IMPORTS["triton_helpers"],
+        "device_folds": "from helion._compiler.triton import device_folds",
         "tl_math": IMPORTS["tl_math"],
         "math": "import math",
         "_default_launcher": (

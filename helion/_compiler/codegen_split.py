@@ -1,0 +1,219 @@
+"""Emits the two halves of a split reduction: partial folds, and folding these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .ast_extension import expr, statements, text_of
+from .codegen_control_flow import emits
+from .codegen_state import CodegenState
+from .device_function import KernelArg
+from .device_ir import ReductionLoopGraphInfo, _merged_folds, _partial_folds
+from .reduction_strategy import LoopedReductionStrategy, Span, emit_reduction_loop
+
+if TYPE_CHECKING:
+    import ast
+
+    import torch
+    from torch import fx
+
+    from .compile_environment import BlockSizeInfo
+    from .device_function import DeviceFunction
+    from .program_id import GridAxis
+    from .reduction_strategy_base import Chunk, Fold
+    from .tile_strategy import DeviceLoopState
+
+
+@dataclass
+class Buffer:
+    """One accumulator of every split of every tile, as blocks side by side."""
+
+    name: str
+    dtype: torch.dtype
+    dims: list[str]
+
+    @property
+    def numel(self) -> str:
+        """The text of how many elements a block has."""
+        return " * ".join(self.dims)
+
+
+@dataclass
+class Partials:
+    """What the two launches of a split reduction share."""
+
+    splits: int
+    prefix: str
+    axes: list[GridAxis] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+
+    def host_code(self, device: str) -> list[ast.stmt]:
+        """Return the statements that make the buffers."""
+        code: list[ast.stmt] = []
+        tiles = [f"({axis.host_count})" for axis in self.axes]
+        for buffer in self.buffers:
+            sizes = ", ".join([str(self.splits), " * ".join(tiles), *buffer.dims])
+            code += statements(
+                f"{buffer.name} = torch.empty([{sizes}], dtype={buffer.dtype}, "
+                f"device={device})"
+            )
+        return code
+
+    # -- device code -----------------------------------------------------------------
+
+    def pointers(self, fn: DeviceFunction, buffer: Buffer, split: str) -> ast.expr:
+        """Return the addresses of a block; ``split`` may be a row of split numbers."""
+        fn.args[buffer.name] = KernelArg(buffer.name, buffer.name)
+        rank, is_row = len(buffer.dims), split.startswith("tl.arange")
+        row = split
+        if is_row and rank:
+            row = f"({split})[:, {', '.join(['None'] * rank)}]"
+        tiles, tile = self._tile(fn)
+        blocks = expr(f"({row}).to(tl.int64) * {{n}} + {{t}}", n=tiles, t=tile)
+        if buffer.dims:
+            local = self._local(buffer, is_row)
+            blocks = expr(f"({{b}}) * ({buffer.numel}){local}", b=blocks)
+        place = fn.share(blocks, "places" if is_row else "place")
+        return expr(f"{buffer.name} + {{p}}", p=place)
+
+    def _tile(self, fn: DeviceFunction) -> tuple[ast.expr, ast.expr]:
+        """Return how many tiles the launch has, and the number of this one."""
+        first, *rest = self.axes
+        number: ast.expr = expr(first.pid)
+        total = first.device_count
+        for axis in rest:
+            number = expr(f"{{t}} + {axis.pid} * ({{n}})", t=number, n=total)
+            total = expr("{n} * {c}", n=total, c=axis.device_count)
+        return fn.share(total, "num_tiles"), fn.share(number, "tile")
+
+    def _local(self, buffer: Buffer, is_row: bool) -> str:
+        """Return the text of positions in a block, with a dim before them for a row."""
+        rank = len(buffer.dims)
+        text = ""
+        for position, dim in enumerate(buffer.dims):
+            places = ["None"] * rank
+            places[position] = ":"
+            if is_row:
+                places.insert(0, "None")
+            index = f"tl.arange(0, {dim})"
+            if len(places) > 1:
+                index += f"[{', '.join(places)}]"
+            stride = " * ".join(buffer.dims[position + 1 :])
+            text += f" + {index}" + (f" * ({stride})" if stride else "")
+        return text
+
+
+# -- the first launch ------------------------------------------------------------------
+
+
+@dataclass
+class PartialReductionStrategy(LoopedReductionStrategy):
+    """Folds chunks and leaves the accumulators as they are."""
+
+    found: dict[fx.Node, list[str]] = field(default_factory=dict)
+
+    def codegen_reduction(self, state: CodegenState, fold: Fold) -> Any:
+        self.found[state.node] = self.accumulate(state, fold)
+        return expr("None")
+
+
+@emits(_partial_folds)
+def partial_folds_codegen(state: CodegenState) -> ast.expr:
+    fn, info = state.launch, _body(state)
+    partials: Partials = fn.partials
+    block = state.env.block_sizes[info.block_id]
+    share = _share(fn, block, partials)
+    split = text_of(fn.lift(expr("tl.program_id(1)"), "split"))
+    end = fn.size_expr(block.numel)
+    begin = fn.lift(expr(f"{split} * {{n}}", n=share), "begin")
+    stop = expr("tl.minimum({b} + {n}, {end})", b=begin, n=share, end=end)
+    found: dict[fx.Node, list[str]] = {}
+
+    def interpret(loop: DeviceLoopState, chunk: Chunk) -> list[Any]:
+        strategy = PartialReductionStrategy(loop, chunk, found)
+        with fn.reducing(info.block_id, strategy):
+            return fn.interpret(info, state.arg(1))
+
+    span = Span(begin, fn.lift(stop, "stop"))
+    emit_reduction_loop(fn, block, interpret, span)
+    for node in info.outputs:
+        inner = _state_of(state, node)
+        dims = [fn.dim_text(g) for g in fn.merged_dims(list(_result(node).shape))]
+        dtypes = state.env.backend.fold_of(node).dtypes(inner)
+        for name, dtype in zip(found[node], dtypes, strict=True):
+            number = len(partials.buffers)
+            buffer = Buffer(f"{partials.prefix}_{number}", dtype, dims)
+            partials.buffers.append(buffer)
+            pointers = partials.pointers(fn, buffer, split)
+            store = expr("tl.store({p}, {v})", p=pointers, v=name)
+            fn.emit(*statements(text_of(store)))
+    return expr("None")
+
+
+# -- the second launch -----------------------------------------------------------------
+
+
+@emits(_merged_folds)
+def merged_folds_codegen(state: CodegenState) -> list[Any]:
+    fn, info = state.launch, _body(state)
+    partials: Partials = fn.partials
+    block = state.env.block_sizes[info.block_id]
+    row = f"tl.arange(0, {partials.splits})"
+    buffers = iter(partials.buffers)
+    results = []
+    for node in info.outputs:
+        inner, fold = _state_of(state, node), state.env.backend.fold_of(node)
+        stacks = []
+        rank = 0
+        for _ in fold.dtypes(inner):
+            buffer = next(buffers)
+            rank = len(buffer.dims)
+            pointers = partials.pointers(fn, buffer, row)
+            stacks.append(fn.lift(expr("tl.load({p})", p=pointers), "partials"))
+        counts = _counts(fn, block, partials, rank)
+        parts = [fn.lift(p, "merged") for p in fold.merge(inner, stacks, counts)]
+        results.append(fold.finish(inner, parts))
+    return results
+
+
+def _counts(
+    fn: DeviceFunction, block: BlockSizeInfo, partials: Partials, rank: int
+) -> ast.expr:
+    """Return how many elements each split folded."""
+    share = _share(fn, block, partials)
+    row = f"tl.arange(0, {partials.splits})"
+    if rank:
+        row += f"[:, {', '.join(['None'] * rank)}]"
+    end = fn.size_expr(block.numel)
+    left = expr(f"tl.maximum({{end}} - {row} * {{n}}, 0)", end=end, n=share)
+    return expr("tl.minimum({left}, {n})", left=left, n=share)
+
+
+# -- both ------------------------------------------------------------------------------
+
+
+def _share(fn: DeviceFunction, block: BlockSizeInfo, partials: Partials) -> ast.expr:
+    """Return how many elements a split walks: whole chunks, but for the last one."""
+    chunk = fn.reduction_chunk(block.block_id)
+    size = fn.constexpr_arg(f"_REDUCTION_BLOCK_{block.block_id}", str(chunk))
+    end = fn.size_expr(block.numel)
+    share = expr(
+        f"tl.cdiv(tl.cdiv({{end}}, {size}), {partials.splits}) * {size}", end=end
+    )
+    return fn.share(share, "share")
+
+
+def _body(state: CodegenState) -> ReductionLoopGraphInfo:
+    info = state.launch.graphs[state.int_arg(0)]
+    assert isinstance(info, ReductionLoopGraphInfo)
+    return info
+
+
+def _state_of(state: CodegenState, node: fx.Node) -> CodegenState:
+    return CodegenState(state.env, state.config, state.launch, node, {})
+
+
+def _result(node: fx.Node) -> torch.Tensor:
+    value = node.meta["val"]
+    return value[0] if isinstance(value, (list, tuple)) else value
