@@ -27,16 +27,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Buffer:
-    """One accumulator of every split of every tile, as blocks side by side."""
+    """One accumulator of every split of every tile, as blocks side by side.
+
+    ``dims`` are the texts of ``groups``, the extents that a block has in Triton.
+    """
 
     name: str
     dtype: torch.dtype
+    groups: list[list[int]]
     dims: list[str]
 
-    @property
-    def numel(self) -> str:
-        """The text of how many elements a block has."""
-        return " * ".join(self.dims)
+    @classmethod
+    def of(
+        cls, fn: DeviceFunction, name: str, dtype: torch.dtype, shape: list[int]
+    ) -> Buffer:
+        """Return the buffer for accumulators of a shape."""
+        groups = fn.merged_dims(shape)
+        return cls(name, dtype, groups, [fn.dim_text(group) for group in groups])
 
 
 @dataclass
@@ -65,15 +72,17 @@ class Partials:
     def pointers(self, fn: DeviceFunction, buffer: Buffer, split: str) -> ast.expr:
         """Return the addresses of a block; ``split`` may be a row of split numbers."""
         fn.args[buffer.name] = KernelArg(buffer.name, buffer.name)
-        rank, is_row = len(buffer.dims), split.startswith("tl.arange")
+        # Each of the launches has to be given the sizes.
+        dims = [fn.dim_text(group) for group in buffer.groups]
+        rank, is_row = len(dims), split.startswith("tl.arange")
         row = split
         if is_row and rank:
             row = f"({split})[:, {', '.join(['None'] * rank)}]"
         tiles, tile = self._tile(fn)
         blocks = expr(f"({row}).to(tl.int64) * {{n}} + {{t}}", n=tiles, t=tile)
-        if buffer.dims:
-            local = self._local(buffer, is_row)
-            blocks = expr(f"({{b}}) * ({buffer.numel}){local}", b=blocks)
+        if dims:
+            local = _local_places(dims, is_row)
+            blocks = expr(f"({{b}}) * ({' * '.join(dims)}){local}", b=blocks)
         place = fn.share(blocks, "places" if is_row else "place")
         return expr(f"{buffer.name} + {{p}}", p=place)
 
@@ -87,21 +96,21 @@ class Partials:
             total = expr("{n} * {c}", n=total, c=axis.device_count)
         return fn.share(total, "num_tiles"), fn.share(number, "tile")
 
-    def _local(self, buffer: Buffer, is_row: bool) -> str:
-        """Return the text of positions in a block, with a dim before them for a row."""
-        rank = len(buffer.dims)
-        text = ""
-        for position, dim in enumerate(buffer.dims):
-            places = ["None"] * rank
-            places[position] = ":"
-            if is_row:
-                places.insert(0, "None")
-            index = f"tl.arange(0, {dim})"
-            if len(places) > 1:
-                index += f"[{', '.join(places)}]"
-            stride = " * ".join(buffer.dims[position + 1 :])
-            text += f" + {index}" + (f" * ({stride})" if stride else "")
-        return text
+
+def _local_places(dims: list[str], is_row: bool) -> str:
+    """Return the text of positions in a block, with a dim before them for a row."""
+    text = ""
+    for position, dim in enumerate(dims):
+        places = ["None"] * len(dims)
+        places[position] = ":"
+        if is_row:
+            places.insert(0, "None")
+        index = f"tl.arange(0, {dim})"
+        if len(places) > 1:
+            index += f"[{', '.join(places)}]"
+        stride = " * ".join(dims[position + 1 :])
+        text += f" + {index}" + (f" * ({stride})" if stride else "")
+    return text
 
 
 # -- the first launch ------------------------------------------------------------------
@@ -139,11 +148,11 @@ def partial_folds_codegen(state: CodegenState) -> ast.expr:
     emit_reduction_loop(fn, block, interpret, span)
     for node in info.outputs:
         inner = _state_of(state, node)
-        dims = [fn.dim_text(g) for g in fn.merged_dims(list(_result(node).shape))]
+        shape = list(_result(node).shape)
         dtypes = state.env.backend.fold_of(node).dtypes(inner)
         for name, dtype in zip(found[node], dtypes, strict=True):
             number = len(partials.buffers)
-            buffer = Buffer(f"{partials.prefix}_{number}", dtype, dims)
+            buffer = Buffer.of(fn, f"{partials.prefix}_{number}", dtype, shape)
             partials.buffers.append(buffer)
             pointers = partials.pointers(fn, buffer, split)
             store = expr("tl.store({p}, {v})", p=pointers, v=name)

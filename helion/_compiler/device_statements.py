@@ -11,8 +11,9 @@ import torch
 from .. import exc
 from .ast_extension import facts
 from .error_text import describe, make_readable
-from .evaluator import BINARY, DeviceOnly, Evaluator
+from .evaluator import BINARY, Evaluator
 from .host_function import assigned_names
+from .name_lookup import DeviceOnly
 from .traced_tile import TracedTile
 from .type_info import Unknown, type_of
 

@@ -23,10 +23,11 @@ from .device_ir import (
 )
 from .device_statements import AlreadyReported, StatementWalker
 from .error_text import describe
-from .evaluator import DeviceOnly, is_op
+from .evaluator import is_op
 from .function_modes import scalar_to_tensor
 from .host_function import assigned_names, read_names
 from .loop_bounds import LoopBounds
+from .name_lookup import DeviceOnly
 from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named
 

@@ -28,10 +28,10 @@ from .compile_environment import CompileAgain
 from .error_text import describe
 from .function_modes import scalar_to_tensor
 from .host_function import read_names
+from .name_lookup import NameLookup
 from .op_registry import Op
 from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named, type_of
-from .variable_origin import ExprOrigin, NameOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,32 +80,15 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 
 
-class DeviceOnly:
-    """What host code finds under a name that only a device loop binds."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Evaluator(ast.NodeVisitor):
+class Evaluator(NameLookup):
     """Computes expressions; statements are the subclasses' business."""
 
     def __init__(
         self, env: CompileEnvironment, host: HostFunction, tracer: GraphTracer
     ) -> None:
-        self.env = env
-        self.host = host
-        self.tracer = tracer
-        self.host_scope: dict[str, Any] = {}
-        self.device_scope: dict[str, Any] | None = None
-        self._global_tensors: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        super().__init__(env, host, tracer)
         # Lists and dicts that code being traced may change, with their graphs.
         self._own_containers: dict[int, tuple[Any, Any]] = {}
-
-    @property
-    def on_device(self) -> bool:
-        """Whether the code being evaluated runs in a device loop."""
-        return self.device_scope is not None
 
     def evaluate(self, node: ast.expr) -> Any:
         """Return the value of an expression; errors carry the node's line."""
@@ -130,49 +113,6 @@ class Evaluator(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> Any:
         return self.lookup(node.id)
-
-    def lookup(self, name: str) -> Any:
-        """Return the value of a name."""
-        if self.device_scope is not None and name in self.device_scope:
-            return self.device_scope[name]
-        if name in self.host_scope:
-            return self._host_value(name, self.host_scope[name])
-        value = self.host.global_value(name)
-        if isinstance(value, torch.Tensor):
-            return self._global_tensor(name, value)
-        if self.on_device and isinstance(value, types.FunctionType):
-            return self._fake_function(name, value)
-        return self.device_builtin(value) if self.on_device else value
-
-    def device_builtin(self, value: Any) -> Any:
-        """Return the device meaning of a builtin; overridden where there is one."""
-        return value
-
-    def _host_value(self, name: str, value: Any) -> Any:
-        if isinstance(value, DeviceOnly) and not self.on_device:
-            raise exc.CannotReadDeviceVariableOnHost(name=name)
-        if isinstance(value, DeviceOnly):
-            raise exc.CrossRootDeviceValue(name=name)
-        if self.on_device and isinstance(value, Unknown):
-            raise exc.CantReadOnDevice(type=f"{name!r} ({value.reason})")
-        if isinstance(value, torch.Tensor):
-            self.env.add_host_tensor(value, NameOrigin(name))
-        if self.on_device and isinstance(value, types.FunctionType):
-            return self._fake_function(name, value)
-        return value
-
-    def _fake_function(self, name: str, value: Any) -> Any:
-        with self.tracer.paused():
-            return self.env.fake_function(value, NameOrigin(name))
-
-    def _global_tensor(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        if id(value) not in self._global_tensors:
-            with self.tracer.paused():
-                fake = self.env.to_fake(value, NameOrigin(name))
-            self._global_tensors[id(value)] = (value, fake)
-        fake = self._global_tensors[id(value)][1]
-        self.env.add_host_tensor(fake, NameOrigin(name))
-        return fake
 
     # -- operators -----------------------------------------------------------------
 
@@ -279,7 +219,7 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(value, Unknown):
             return value
         result = self.call(getattr, [value, node.attr], {})
-        return self._with_origin(node, value, result)
+        return self.with_origin(node, value, result)
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
         value = self.evaluate(node.value)
@@ -291,19 +231,7 @@ class Evaluator(ast.NodeVisitor):
         if isinstance(index, symbols.SymValue) and not isinstance(value, dict):
             raise exc.InvalidSequenceSubscription(index=ast.unparse(node.slice))
         result = self.call(operator.getitem, [value, index], {})
-        return self._with_origin(node, value, result)
-
-    def _with_origin(self, node: ast.expr, container: Any, result: Any) -> Any:
-        """Name a host tensor that was reached through a host container."""
-        is_tensor = isinstance(result, torch.Tensor)
-        if is_tensor and not isinstance(container, torch.Tensor):
-            builder = self.tracer.builder
-            if builder is not None and builder.lookup(result) is not None:
-                return result
-            if self.tracer.is_device_value(result):
-                raise exc.CrossRootDeviceValue(name=ast.unparse(node))
-            self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
-        return result
+        return self.with_origin(node, value, result)
 
     def evaluate_index(self, node: ast.expr) -> Any:
         """Return a subscript: tuples and slices are kept as such."""

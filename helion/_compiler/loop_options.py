@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
+
+from .ast_extension import expr
 
 if TYPE_CHECKING:
     from ..autotuner.config_spec import ConfigSpec
@@ -16,6 +19,18 @@ OPTIONS = {
     "range_multi_buffers": "disallow_acc_multi_buffer",
     "range_flattens": "flatten",
 }
+
+
+def tl_range(begin: ast.expr, end: ast.expr, step: str, options: str) -> ast.expr:
+    """Return a ``tl.range``, with the options that ``range_options`` gave.
+
+    Unrolling counts turns as unsigned: a range that begins beyond its end (an empty
+    split, a program without tiles) would run the turns before its end again.
+    """
+    if "loop_unroll_factor" in options and not isinstance(begin, ast.Constant):
+        begin = expr("tl.minimum({begin}, {end})", begin=begin, end=end)
+    steps = f", {step}" if step else ""
+    return expr(f"tl.range({{begin}}, {{end}}{steps}{options})", begin=begin, end=end)
 
 
 def range_options(spec: ConfigSpec, config: Config, block_id: int | None) -> str:

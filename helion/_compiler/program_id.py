@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .ast_extension import assign, expr, for_loop, statements
+from .loop_options import tl_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,11 +167,8 @@ class PersistentInterleavedProgramIds(PersistentProgramIds):
     """Program p computes tiles p, p + P, p + 2P..."""
 
     def emit(self, emit_body: Callable[[], None]) -> None:
-        iterable = expr(
-            f"tl.range(tl.program_id(0), {{total}}, tl.num_programs(0)"
-            f"{self.range_options()})",
-            total=self.total(),
-        )
+        first, step = expr("tl.program_id(0)"), "tl.num_programs(0)"
+        iterable = tl_range(first, self.total(), step, self.range_options())
         self.loop(iterable, emit_body)
 
 
@@ -190,12 +188,7 @@ class PersistentBlockedProgramIds(PersistentProgramIds):
             expr("tl.minimum({a} + {b}, {total})", a=start, b=share, total=total),
             "stop_pid",
         )
-        iterable = expr(
-            f"tl.range({{start}}, {{stop}}{self.range_options()})",
-            start=start,
-            stop=stop,
-        )
-        self.loop(iterable, emit_body)
+        self.loop(tl_range(start, stop, "", self.range_options()), emit_body)
 
 
 PROGRAM_IDS: dict[str, type[ProgramIds]] = {

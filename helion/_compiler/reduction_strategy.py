@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
+from .loop_options import tl_range
 from .reduction_strategy_base import Chunk, Fold, ReductionStrategy
 from .tile_strategy import DeviceLoopState
 
@@ -96,10 +97,7 @@ def emit_reduction_loop(
     else:
         fn.axes[block] = outer_axis
     fn.emit(*loop.outer_prefix)
-    options = fn.range_options(block)
-    iterable = expr(
-        f"tl.range({{begin}}, {{end}}, {size}{options})", begin=span.begin, end=span.end
-    )
+    iterable = tl_range(span.begin, span.end, size, fn.range_options(block))
     fn.emit(for_loop(offset, iterable, loop.inner_statements))
     fn.emit(*loop.outer_suffix)
     return results

@@ -12,6 +12,7 @@ import sympy
 from . import symbols
 from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
+from .loop_options import tl_range
 from .program_id import GridAxis
 
 if TYPE_CHECKING:
@@ -183,11 +184,8 @@ class NDTileStrategy(TileStrategy):
             if dim.step is not None
             else (fn.block_size_var(dim.block_id))
         )
-        iterable = expr(
-            f"tl.range({{begin}}, {{end}}, {step}{fn.range_options(dim.block_id)})",
-            begin=_bound(fn, dim.begin),
-            end=_bound(fn, dim.end),
-        )
+        begin, end = _bound(fn, dim.begin), _bound(fn, dim.end)
+        iterable = tl_range(begin, end, step, fn.range_options(dim.block_id))
         with fn.into([]) as body:
             self.enter(dim, offset)
             self._nest(dims[1:], emit_body)

@@ -28,9 +28,9 @@ from .ast_extension import LoopType, facts
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
 from .device_statements import IN_PLACE_OPERATORS, AlreadyReported
-from .evaluator import DeviceOnly
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
+from .name_lookup import DeviceOnly
 from .op_registry import set_tracer
 from .type_info import Unknown, merge_named, type_of
 from .variable_origin import NameOrigin

@@ -147,3 +147,13 @@ def test_dynamic_length_beyond_the_default_tile_binds_again() -> None:
     assert short is not long
     assert "for roffset_" in long.to_triton_code()
     assert "for roffset_" not in short.to_triton_code()
+
+
+@pytest.mark.parametrize("pid_type", ["persistent_blocked", "persistent_interleaved"])
+def test_unrolled_ranges_never_begin_beyond_their_end(pid_type: str) -> None:
+    """Triton's unrolling runs turns twice where they do: turns are unsigned there."""
+    unrolled = {"range_unroll_factors": [2, 2], "pid_type": pid_type}
+    text = code(fold_kernels.log_sum_exp, (64, 64), reduction_splits=[4], **unrolled)
+    ranges = [part for part in text.split("tl.range(")[1:] if "unroll" in part]
+    assert len(ranges) == 2
+    assert all(part.lstrip().startswith("tl.minimum(") for part in ranges)
