@@ -40,9 +40,8 @@ def test_part_is_right(name: str, way: str) -> None:
         way=way,
         reference=kernel.fn,
         configs=sample_configs(kernel, args),
-        tolerance={
-            torch.float32: (1e-2, 1e-2) if name in CONTRACTIONS else (1e-4, 1e-4)
-        },
+        tolerance={torch.float32: (1e-4, 1e-4)},
+        dot_precision="ieee",
     )
 
 
