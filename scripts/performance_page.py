@@ -1,4 +1,4 @@
-"""Fill the tables of docs/performance.md from the files in benchmarks/results."""
+"""Fill the measured tables of the docs from the files in benchmarks/results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import record
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = [ROOT / "docs" / name for name in ("performance.md", "reductions.md")]
 RESULTS = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 MISSING = "not measured yet"
@@ -199,11 +199,32 @@ def numerics_table() -> str:
     return f"{found['gpu']}: {closing}. {described(found)}"
 
 
+def errors_table() -> str:
+    """Return the rounding errors of long reductions beside torch's."""
+    results = read_results("reduction_errors.json")
+    if not results:
+        return f"{MISSING}\n"
+    found = results[0]
+    head = ("reduction", "length", "helion", "torch, float32")
+    rows = [
+        [
+            row["method"],
+            f"{row['length']:,}",
+            f"{row['helion']:.1e}",
+            f"{row['torch']:.1e}",
+        ]
+        for row in found["errors"]
+    ]
+    place = f"{found['gpu']}, {found['way']}; {found['rows']} rows of {found['data']}. "
+    return f"{place}{described(found)}{table(head, rows)}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "compile_time": compile_time_table,
     "gpu": gpu_table,
     "call_overhead": call_overhead_table,
     "numerics": numerics_table,
+    "errors": errors_table,
 }
 
 
@@ -215,17 +236,17 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the page; with --check only say whether it is up to date."""
+    """Rewrite the pages; with --check only say whether they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
-    before = PAGE.read_text()
-    after = filled(before)
-    if parser.parse_args().check:
-        if before != after:
-            print("docs/performance.md is old: run python -m scripts.performance_page")
-        return int(before != after)
-    PAGE.write_text(after)
-    return 0
+    is_check = parser.parse_args().check
+    old = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
+    for page in old:
+        if is_check:
+            print(f"docs/{page.name} is old: run python -m scripts.performance_page")
+        else:
+            page.write_text(filled(page.read_text()))
+    return int(is_check and bool(old))
 
 
 if __name__ == "__main__":
