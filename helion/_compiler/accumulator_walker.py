@@ -14,7 +14,6 @@ from . import symbols
 from .ast_extension import expr, facts
 from .device_walker import DeviceWalker
 from .error_text import describe
-from .evaluator import BINARY
 from .grid_accumulators import Accumulator, Finder, Refused
 from .rewrite_accumulators import (
     StartPartial,
@@ -55,7 +54,7 @@ class AccumulatorWalker(DeviceWalker):
     ) -> tuple[list[ast.stmt], list[ast.stmt]]:
         """Rewrite a top-level loop; return the host code before and after it."""
         try:
-            found = self._finder(node, blocks).find()
+            found = self._finder(node, bounds, blocks).find()
         except Refused as refused:
             raise refused.typed(self.host) from None
         if not found:
@@ -71,18 +70,40 @@ class AccumulatorWalker(DeviceWalker):
             after.append(conclusion(item, len(axes)))
             place_at([before[-1], after[-1]], item.updates[0].node)
         node.body = rewrite_body(node.body, found)
-        self.around[id(node)] = before, after
+        self.put_around(node, before, after)
         self._rows = self._tile_rows(bounds, blocks)
         return before, after
 
-    def _finder(self, node: ast.For, blocks: list[int]) -> Finder:
+    def put_around(
+        self, node: ast.stmt, before: list[ast.stmt], after: list[ast.stmt]
+    ) -> None:
+        """Add host code before and after a statement."""
+        known = self.around.setdefault(id(node), ([], []))
+        known[0].extend(before)
+        known[1].extend(after)
+
+    def _finder(self, node: ast.For, bounds: LoopBounds, blocks: list[int]) -> Finder:
         target = node.target
         items = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
         names = [n.id if isinstance(n, ast.Name) else "" for n in items]
         if len(names) != len(blocks):
             # One name for all tiles: what it indexes is not followed.
             names = names * len(blocks)
-        return Finder(node.body, self.host_scope, self._function_of, names)
+        return Finder(
+            node.body,
+            self.host_scope,
+            self._function_of,
+            self._decided,
+            names,
+            {axis for axis in range(len(blocks)) if _has_one_tile(bounds, axis)},
+        )
+
+    def _decided(self, test: ast.expr) -> bool | None:
+        """Return the truth of a condition that is known before the loop runs."""
+        try:
+            return self.static_bool(self.evaluate(test))
+        except exc.Base:
+            return None
 
     def _function_of(self, node: ast.expr) -> Any:
         """Return the function of a call in the loop, None if it is not a plain one."""
@@ -183,7 +204,8 @@ class AccumulatorWalker(DeviceWalker):
         place = (*own, *items)
         old = self.call(torch.Tensor.__getitem__, [rows, place], {})
         value = self.evaluate(node.value)
-        new = self.call(BINARY[type(node.operator)], [old, value], {})
+        fold = operator.sub if node.term.is_negative else found.fold.on_device
+        new = self.call(fold, [old, value], {})
         self.set_item(rows, place, new)
 
     def device_StorePartial(self, node: StorePartial) -> None:
@@ -234,6 +256,13 @@ class AccumulatorWalker(DeviceWalker):
         if not found.in_place and result != own:
             return f"its dtype changes from {own} to {result}; cast the value"
         return ""
+
+
+def _has_one_tile(bounds: LoopBounds, axis: int) -> bool:
+    """Whether an axis has no second tile under any Config."""
+    numel = symbols.static_int(bounds.numel(axis))
+    size = symbols.static_int(bounds.sizes[axis])
+    return numel is not None and numel <= (1 if size is None else size)
 
 
 def _is_none(node: ast.expr) -> bool:

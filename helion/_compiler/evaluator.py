@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import operator
-import types
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +33,7 @@ from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named, type_of
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
 
     from .compile_environment import CompileEnvironment
@@ -297,7 +297,7 @@ class Evaluator(NameLookup):
             if isinstance(namespace[name], Unknown):
                 return namespace[name]
         code = compile(ast.Expression(node), self.host.source.filename, "eval")
-        return self._owned(self.call(_evaluate, [code, namespace], {}))
+        return self.defined(self._owned(self.call(_evaluate, [code, namespace], {})))
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = _native
     visit_GeneratorExp = visit_Set = _native

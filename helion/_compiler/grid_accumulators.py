@@ -61,6 +61,10 @@ _FUNCTIONS: list[tuple[Any, Fold]] = [
 ]
 
 
+# What code may ask of a tensor without reading its elements.
+_FACTS = {"size", "shape", "dtype", "device", "stride", "ndim", "dim", "numel"}
+
+
 @dataclass(frozen=True)
 class Term:
     """One value that an update adds; subtracted if ``is_negative``."""
@@ -127,7 +131,9 @@ class Finder:
     body: list[ast.stmt]
     scope: dict[str, Any]
     evaluate: Callable[[ast.expr], Any]
+    decide: Callable[[ast.expr], bool | None]
     targets: list[str] = field(default_factory=list)  # one name per axis
+    single: set[int] = field(default_factory=set)  # axes of one tile
     nodes: list[ast.AST] = field(default_factory=list)
 
     def find(self) -> list[Accumulator]:
@@ -156,29 +162,76 @@ class Finder:
 
     def _parts_of(self, name: str, updates: list[Update]) -> Accumulator | None:
         tensor = self.scope.get(name)
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype == torch.bool:
+        if not isinstance(tensor, torch.Tensor):
             return None
-        uses = [n for n in self.nodes if isinstance(n, ast.Name) and n.id == name]
-        if len(uses) > len(updates):
+        shared = [self._shared_axes(u.node) for u in updates]
+        problem = self._parts_problem(name, tensor, updates)
+        if problem is None and all(axes == shared[0] for axes in shared):
+            axes = shared[0]
+            return (
+                Accumulator(name, tensor, updates, shared_axes=axes) if axes else None
+            )
+        for update, axes in zip(updates, shared, strict=True):
+            if axes and self._runs_in_every_tile(update.node):
+                why = problem or "another update of it is shared by other tiles"
+                raise Refused(name, why, update.node, is_part=True)
+        return None
+
+    def _parts_problem(
+        self, name: str, tensor: torch.Tensor, updates: list[Update]
+    ) -> str | None:
+        """Return why the tiles cannot have rows of their own, None if they can."""
+        others = self._data_uses(name, updates)
+        if others:
+            return f"the loop also uses it in line {{line:{others[0].lineno}}}"
+        if tensor.dtype == torch.bool:
+            return "its dtype is bool"
+        if len({term.fold.name for u in updates for term in u.terms}) > 1:
+            return "it is updated in more than one way"
+        if self._has_alias(name, tensor):
+            return "the loop uses its memory under another name"
+        return None
+
+    def _data_uses(self, name: str, updates: list[Update]) -> list[ast.Name]:
+        """Return where the loop names a tensor, updates and facts of it left out."""
+        known = {id(n) for u in updates for n in u.names}
+        for node in self.nodes:
+            if isinstance(node, ast.Attribute) and node.attr in _FACTS:
+                known.add(id(node.value))
+        names = [n for n in self.nodes if isinstance(n, ast.Name) and n.id == name]
+        return [n for n in names if id(n) not in known]
+
+    def _runs_in_every_tile(self, node: ast.stmt, body: Any = None) -> bool:
+        """Whether every tile gets to a statement, as far as this can be told."""
+        for statement in self.body if body is None else body:
+            if statement is node:
+                return True
+            inside: list[ast.stmt] = []
+            if isinstance(statement, ast.For):
+                inside = statement.body
+            elif isinstance(statement, ast.If):
+                decided = self.decide(statement.test)
+                sides = {True: statement.body, False: statement.orelse, None: []}
+                inside = sides[decided]
+            if inside and self._runs_in_every_tile(node, inside):
+                return True
+        return False
+
+    def _shared_axes(self, node: ast.stmt) -> list[int] | None:
+        """Return the axes whose tiles update the same elements; None: unknown."""
+        covered = self._covered_axes(node)
+        if covered is None:
             return None
-        covered = [self._covered_axes(u.node) for u in updates]
-        axes = [a for a in range(len(self.targets)) if a not in (covered[0] or ())]
-        alike = all(c == covered[0] for c in covered) and covered[0] is not None
-        folds = {u.terms[0].fold.name for u in updates}
-        if not alike or not axes or len(folds) > 1 or self._has_alias(name, tensor):
-            return None
-        return Accumulator(name, tensor, updates, shared_axes=axes)
+        own = covered | self.single
+        return [axis for axis in range(len(self.targets)) if axis not in own]
 
     def _covered_axes(self, node: ast.stmt) -> set[int] | None:
         """Return the axes whose tiles have elements of their own; None: unknown."""
-        assert isinstance(node, ast.AugAssign) and isinstance(
-            node.target, ast.Subscript
-        )
-        index = node.target.slice
+        index = target_of(node).slice
         items = index.elts if isinstance(index, ast.Tuple) else [index]
         axes: set[int] = set()
         for item in items:
-            if isinstance(item, ast.Name) and item.id in self.targets:
+            if isinstance(item, ast.Name) and self.targets.count(item.id) == 1:
                 axes.add(self.targets.index(item.id))
             elif read_names(item) & self._varying():
                 return None
@@ -216,12 +269,7 @@ class Finder:
 
     def _accumulator(self, name: str, value: torch.Tensor) -> Accumulator:
         updates = list(self._updates(name))
-        known = {id(n) for u in updates for n in u.names}
-        others = [
-            n
-            for n in self.nodes
-            if isinstance(n, ast.Name) and n.id == name and id(n) not in known
-        ]
+        others = self._data_uses(name, updates)
         for node in others:
             if isinstance(node.ctx, ast.Store):
                 raise Refused(name, "this is no update that tiles can share", node)
@@ -269,23 +317,36 @@ class Finder:
             raise error
 
 
+_ROWS = (
+    "give each tile a row of its own:\n"
+    "    rows = {name}.new_zeros([number_of_tiles, *{name}.size()])\n"
+    "    for tile in ...:\n"
+    "        rows[tile.id, ...] = value\n"
+    "    {name} = {name} + rows.sum(0)"
+)
+_HINT = (
+    "update it only by {name} += value (or -=, *=, torch.maximum, torch.minimum) and "
+    "read it after the loop, write to it with a subscript: {name}[...] = value, or "
+    + _ROWS
+)
+_PARTS_HINT = (
+    "hl.atomic_add({name}, [...], value) adds safely; or use {name} in this loop only "
+    "to update it, always with one operator; or " + _ROWS
+)
+
+
 class Refused(Exception):
     """Why a host tensor cannot be an accumulator; becomes a typed error."""
 
-    def __init__(self, name: str, why: str, node: ast.AST) -> None:
+    def __init__(
+        self, name: str, why: str, node: ast.AST, is_part: bool = False
+    ) -> None:
         super().__init__(name, why)
+        self.is_part = is_part
         self.name = name
         self.why = why
         self.node = node
-        self.hint = (
-            f"update it only by {name} += value (or -=, *=, torch.maximum, "
-            "torch.minimum) and read it after the loop, write to it with a subscript: "
-            f"{name}[...] = value, or give each tile a row of its own:\n"
-            f"    rows = {name}.new_zeros([number_of_tiles, *{name}.size()])\n"
-            "    for tile in ...:\n"
-            "        rows[tile.id, ...] = value\n"
-            f"    {name} = {name} + rows.sum(0)"
-        )
+        self.hint = (_PARTS_HINT if is_part else _HINT).format(name=name)
 
     def typed(self, host: HostFunction) -> exc.Base:
         """Return the error that the user sees."""
@@ -295,6 +356,11 @@ class Refused(Exception):
             line = ast.Pass(lineno=int(number), col_offset=0)
             why = f"{head}{host.location(line).lineno}"
         text = f"the host variable {self.name} is rebound in a device loop: {why}"
+        if self.is_part:
+            text = (
+                f"tiles that run at the same time update the same elements of "
+                f"{self.name}: {why}"
+            )
         error = exc.CannotModifyHostVariableOnDevice.from_text(text, self.hint)
         error.with_location(host.location(self.node))
         return error
@@ -308,8 +374,18 @@ def _augmented(node: ast.AugAssign, name: str) -> Update | None:
     return Update(node, [term], True, [target])
 
 
+def target_of(node: ast.stmt) -> ast.Subscript:
+    """Return what an update of elements assigns to."""
+    assert isinstance(node, (ast.Assign, ast.AugAssign))
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    assert isinstance(target, ast.Subscript)
+    return target
+
+
 def _part(node: ast.AST) -> Update | None:
-    """Read ``acc[index] += value``."""
+    """Read ``acc[index] += value`` and ``acc[index] = acc[index] + value``."""
+    if isinstance(node, ast.Assign):
+        return _part_assigned(node)
     if not isinstance(node, ast.AugAssign) or not isinstance(
         node.target, ast.Subscript
     ):
@@ -317,7 +393,23 @@ def _part(node: ast.AST) -> Update | None:
     base, fold = node.target.value, _OPERATORS.get(type(node.op))
     if not isinstance(base, ast.Name) or fold is None:
         return None
-    return Update(node, [Term(fold, node.value)], True, [base])
+    is_negative = isinstance(node.op, ast.Sub)
+    return Update(node, [Term(fold, node.value, is_negative)], True, [base])
+
+
+def _part_assigned(node: ast.Assign) -> Update | None:
+    target = node.targets[0]
+    if len(node.targets) > 1 or not isinstance(target, ast.Subscript):
+        return None
+    if not isinstance(target.value, ast.Name):
+        return None
+    place = ast.unparse(target)
+    found = _chained(node.value, lambda n: ast.unparse(n) == place)
+    if found is None or not found[1]:
+        return None
+    read, terms = found
+    assert isinstance(read, ast.Subscript) and isinstance(read.value, ast.Name)
+    return Update(node, terms, True, [target.value, read.value])
 
 
 def _assigned(
@@ -331,16 +423,17 @@ def _assigned(
         function = value.func
         found = _called(value, name, evaluate)
     else:
-        found = _chained(value, name)
+        found = _chained(value, lambda n: isinstance(n, ast.Name) and n.id == name)
     if found is None or not found[1]:
         return None
     read, terms = found
+    assert isinstance(read, ast.Name)
     return Update(node, terms, False, [target, read], function)
 
 
 def _called(
     node: ast.Call, name: str, evaluate: Callable[[ast.expr], Any]
-) -> tuple[ast.Name, list[Term]] | None:
+) -> tuple[ast.expr, list[Term]] | None:
     """Read ``torch.maximum(acc, value)``, in either order."""
     if len(node.args) != 2 or node.keywords:
         return None
@@ -352,18 +445,21 @@ def _called(
     return None
 
 
-def _chained(node: ast.expr, name: str) -> tuple[ast.Name, list[Term]] | None:
+def _chained(
+    node: ast.expr, is_read: Callable[[ast.expr], bool]
+) -> tuple[ast.expr, list[Term]] | None:
     """Read ``acc + a - b`` and ``a + acc``: the accumulator and its terms."""
-    if isinstance(node, ast.Name):
-        return (node, []) if node.id == name else None
+    if is_read(node):
+        return node, []
     fold = _OPERATORS.get(type(node.op)) if isinstance(node, ast.BinOp) else None
     if not isinstance(node, ast.BinOp) or fold is None:
         return None
-    found = _chained(node.left, name)
+    found = _chained(node.left, is_read)
     if found is not None:
         term = Term(fold, node.right, isinstance(node.op, ast.Sub))
         return found[0], [*found[1], term]
-    found = None if isinstance(node.op, ast.Sub) else _chained(node.right, name)
+    is_sub = isinstance(node.op, ast.Sub)
+    found = None if is_sub else _chained(node.right, is_read)
     return None if found is None else (found[0], [*found[1], Term(fold, node.left)])
 
 

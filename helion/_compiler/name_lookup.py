@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .graph_tracer import GraphTracer
     from .host_function import HostFunction
 
+_DEPTH = 8  # an object may hold itself
 _KEYS = (str, int, float, bool, tuple, type(None))
 
 
@@ -49,6 +50,8 @@ class NameLookup(ast.NodeVisitor):
         self.device_scope: dict[str, Any] | None = None
         # Tensors of closures and globals, and containers of them, with their fakes.
         self._global_fakes: dict[int, tuple[Any, Any]] = {}
+        # Functions that host code defines read its names when they are called.
+        self._host_functions: dict[int, types.FunctionType] = {}
 
     @property
     def on_device(self) -> bool:
@@ -62,9 +65,8 @@ class NameLookup(ast.NodeVisitor):
         if name in self.host_scope:
             return self._host_value(name, self.host_scope[name])
         value = self.host.global_value(name)
-        if isinstance(value, torch.Tensor) or (
-            self.on_device and any(_is_tensor(v) for v, _ in _items(value, ""))
-        ):
+        items = [value, *[item for item, _ in items_of(value, "")]]
+        if any(isinstance(item, torch.Tensor) for item in items):
             return self._global_fake(name, value)
         if self.on_device and isinstance(value, types.FunctionType):
             return self._fake_function(self._global_origin(name), value)
@@ -91,7 +93,7 @@ class NameLookup(ast.NodeVisitor):
 
     def _spell_items(self, value: Any, text: str) -> None:
         """Spell the tensors in a list by their places, unless they have names."""
-        for item, place in _items(value, text):
+        for item, place in items_of(value, text):
             if not isinstance(item, torch.Tensor):
                 continue
             origin = self.env.host_origin(item)
@@ -99,7 +101,16 @@ class NameLookup(ast.NodeVisitor):
             if self.host_scope.get(name) is not item:
                 self.env.add_host_tensor(item, ExprOrigin(place))
 
+    def defined(self, value: Any) -> Any:
+        """Remember a function that host code defines."""
+        if isinstance(value, types.FunctionType):
+            self._host_functions[id(value)] = value
+        return value
+
     def _fake_function(self, origin: Origin, value: Any) -> Any:
+        if id(value) in self._host_functions:
+            names = value.__globals__.keys() & self.host_scope.keys()
+            value.__globals__.update({n: self.host_scope[n] for n in names})
         with self.tracer.paused():
             return self.env.fake_function(value, origin)
 
@@ -139,6 +150,8 @@ class NameLookup(ast.NodeVisitor):
             ]
             is_named = hasattr(value, "_fields")
             return type(value)(*items) if is_named else type(value)(items)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.env.to_fake(value, origin)
         return value
 
     def with_origin(self, node: ast.expr, container: Any, result: Any) -> Any:
@@ -152,23 +165,18 @@ class NameLookup(ast.NodeVisitor):
         if self.tracer.is_device_value(result):
             raise exc.CrossRootDeviceValue(name=ast.unparse(node))
         names = read_names(node)
-        if not names & (self.device_scope or {}).keys():
-            free = names - self.host_scope.keys()
-            if not free or not self.on_device:
-                self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
+        host_names = self.host_scope.keys() - (self.device_scope or {}).keys()
+        if names <= host_names or not self.on_device:
+            self.env.add_host_tensor(result, ExprOrigin(ast.unparse(node)))
         elif self.env.host_origin(result) is None:
             raise exc.CantReadOnDevice(
-                type=f"{ast.unparse(node)}, which depends on device variables,"
+                type=f"{ast.unparse(node)!r} (host code cannot say which tensor it is)"
             )
         return result
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, torch.Tensor)
-
-
-def _items(value: Any, text: str) -> Iterator[tuple[Any, str]]:
-    """Yield what a container holds at any depth, with how it is spelled."""
+def items_of(value: Any, text: str, depth: int = 0) -> Iterator[tuple[Any, str]]:
+    """Yield what a container holds, down to ``_DEPTH``, with how it is spelled."""
     parts: list[tuple[Any, str]] = []
     if isinstance(value, dict):
         pairs = [(k, v) for k, v in value.items() if isinstance(k, _KEYS)]
@@ -180,4 +188,5 @@ def _items(value: Any, text: str) -> Iterator[tuple[Any, str]]:
         parts = [(getattr(value, n), f"{text}.{n}") for n in names if hasattr(value, n)]
     for item, place in parts:
         yield item, place
-        yield from _items(item, place)
+        if depth < _DEPTH:
+            yield from items_of(item, place, depth + 1)

@@ -50,6 +50,7 @@ from .roll_reduction import roll_reductions
 from .split_reduction import split_reductions
 from .type_dump import dump_types
 from .type_propagation import propagate_types
+from .warn_shared_stores import warn_shared_stores
 
 if TYPE_CHECKING:
     import types
@@ -159,6 +160,7 @@ def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Everything between tracing and the first Config."""
     clean_graphs(ir, env)
     number_accesses(ir, env)
+    warn_shared_stores(ir, env)
     prepare_lowerings(ir, env)
     mask_inputs(ir, env)
     dump("device_ir", lambda: str(ir))

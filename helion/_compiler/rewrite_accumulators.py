@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Any
 
 from .ast_extension import assign, expr
-from .grid_accumulators import PRODUCT, Accumulator, Term
+from .grid_accumulators import PRODUCT, Accumulator, Term, Update, target_of
 from .host_function import RESERVED_NAMES
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class UpdatePart(ast.stmt):
     _fields = ("index", "value")
     index: ast.expr
     value: ast.expr
-    operator: ast.operator
+    term: Term
     accumulator: Accumulator
 
 
@@ -71,7 +71,7 @@ class _Replacer(ast.NodeTransformer):
             return self.generic_visit(node)
         accumulator, update = self.updates[id(node)]
         if accumulator.by_parts:
-            return _part_update(accumulator, node)
+            return _part_updates(accumulator, update)
         result = []
         for term in update.terms:
             new = _made(UpdatePartial, accumulator, node)
@@ -80,12 +80,14 @@ class _Replacer(ast.NodeTransformer):
         return result
 
 
-def _part_update(accumulator: Accumulator, node: ast.AST) -> UpdatePart:
-    assert isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript)
-    result = ast.copy_location(UpdatePart(), node)
-    result.index, result.value = node.target.slice, node.value
-    result.operator, result.accumulator = node.op, accumulator
-    return result
+def _part_updates(accumulator: Accumulator, update: Update) -> list[UpdatePart]:
+    results: list[UpdatePart] = []
+    for term in update.terms:
+        new = ast.copy_location(UpdatePart(), update.node)
+        new.index, new.value = target_of(update.node).slice, term.value
+        new.term, new.accumulator = term, accumulator
+        results.append(new)
+    return results
 
 
 def _made(kind: type, accumulator: Accumulator, place: ast.AST) -> Any:
@@ -97,22 +99,22 @@ def _made(kind: type, accumulator: Accumulator, place: ast.AST) -> Any:
 
 
 def name_partials(found: list[Accumulator], host: HostFunction) -> None:
-    """Choose names that the user's function does not use, and reserve them."""
+    """Choose names for the rows and for the partial result of a tile."""
+    for item in found:
+        item.partials = new_name(host, f"{item.name}_partials")
+        item.local = new_name(host, f"{item.name}_partial")
+
+
+def new_name(host: HostFunction, stem: str) -> str:
+    """Return a name that the user's function does not use, and reserve it."""
     taken = host.local_names | set(host.params) | host.closure.keys()
     taken |= host.namespace.keys() | RESERVED_NAMES
-    for item in found:
-        item.partials = _free(f"{item.name}_partials", taken)
-        item.local = _free(f"{item.name}_partial", taken | {item.partials})
-        host.local_names |= {item.partials, item.local}
-        taken |= {item.partials, item.local}
-
-
-def _free(name: str, taken: set[str]) -> str:
     serial = 1
-    result = name
+    result = stem
     while result in taken:
         serial += 1
-        result = f"{name}_{serial}"
+        result = f"{stem}_{serial}"
+    host.local_names.add(result)
     return result
 
 

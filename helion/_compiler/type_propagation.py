@@ -23,17 +23,16 @@ from . import (
     symbols,
     value_slices,  # noqa: F401 (registers its handlers)
 )
-from .accumulator_walker import AccumulatorWalker
 from .ast_extension import LoopType, facts
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
 from .device_statements import IN_PLACE_OPERATORS, AlreadyReported
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
+from .host_joins import HostJoins, kind_of
 from .name_lookup import DeviceOnly
 from .op_registry import set_tracer
-from .type_info import Unknown, merge_named, type_of
-from .variable_origin import NameOrigin
+from .type_info import Unknown, type_of
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
@@ -68,7 +67,7 @@ def propagate_types(
         walker.statements(host.tree.body)
 
 
-class HostWalker(AccumulatorWalker):
+class HostWalker(HostJoins):
     """Statements of host code; device statements are inherited."""
 
     def visit(self, node: ast.AST) -> Any:
@@ -145,9 +144,9 @@ class HostWalker(AccumulatorWalker):
             super()._bind(name, value)
             return
         if isinstance(value, symbols.SymValue) and not self._is_printable(value):
-            kind = _kind_of(value)
+            kind = kind_of(value)
             assert kind is not None
-            value = self.env.new_scalar(kind, NameOrigin(name))
+            value = self.named_scalar(kind, name)
         self.host_scope[name] = value
 
     def _is_printable(self, value: Any) -> bool:
@@ -182,31 +181,13 @@ class HostWalker(AccumulatorWalker):
         if decided is not None:
             self.statements(node.body if decided else node.orelse)
             return
-        before = dict(self.host_scope)
+        before, lists = dict(self.host_scope), self.lists()
         self.statements(node.body)
         then, self.host_scope = self.host_scope, before
+        changed = self.restore(lists)
         self.statements(node.orelse)
-        self._merge_scope(then)
-
-    def _merge_scope(self, other: dict[str, Any]) -> None:
-        for name in other.keys() | self.host_scope.keys():
-            left, right = other.get(name), self.host_scope.get(name)
-            if left is right:
-                continue
-            if name not in other or name not in self.host_scope:
-                value = left if name in other else right
-                self.host_scope[name] = value
-                continue
-            self.host_scope[name] = self._merged(name, left, right)
-
-    def _merged(self, name: str, left: Any, right: Any) -> Any:
-        try:
-            return merge_named(name, left, right)
-        except exc.Base:
-            kind = _kind_of(left)
-            if kind is not None and kind is _kind_of(right):
-                return self.env.new_scalar(kind, NameOrigin(name))
-            return Unknown(f"{name} has another type on another path")
+        self.merge_scope(then)
+        self.forget_lists([*changed, *self.restore(lists)])
 
     def host_Raise(self, node: ast.Raise) -> None:
         """Reached on every path when compiling under a decided branch: keep it."""
@@ -229,7 +210,7 @@ class HostWalker(AccumulatorWalker):
                 self.host_scope[handler.name] = Unknown("an exception")
             self.statements(handler.body)
             handled, self.host_scope = self.host_scope, then
-            self._merge_scope(handled)
+            self.merge_scope(handled)
         self.statements(node.orelse)
         self.statements(node.finalbody)
 
@@ -237,7 +218,7 @@ class HostWalker(AccumulatorWalker):
         namespace = {**self.host.namespace, **self.host.closure, **self.host_scope}
         module = ast.Module(body=[node], type_ignores=[])
         exec(compile(module, self.host.source.filename, "exec"), namespace)
-        self.host_scope[node.name] = namespace[node.name]
+        self.host_scope[node.name] = self.defined(namespace[node.name])
 
     def host_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -247,7 +228,7 @@ class HostWalker(AccumulatorWalker):
     # -- host loops ----------------------------------------------------------------
 
     def host_While(self, node: ast.While) -> None:
-        self._host_loop_body(node.body, [])
+        self._host_loop_body(node)
         self.statements(node.orelse)
 
     def host_For(self, node: ast.For) -> None:
@@ -263,9 +244,16 @@ class HostWalker(AccumulatorWalker):
             return
         facts(node).loop_type = LoopType.HOST
         values = self.evaluate(node.iter)
+        turns = self.turns_without_launches(node, values)
+        if turns is not None:
+            for value in turns:
+                self.assign(node.target, value)
+                self.statements(node.body)
+            return
         items = list(values) if isinstance(values, (list, tuple)) else None
-        self._bind_host_target(node.target, values, items)
-        self._host_loop_body(node.body, items or [])
+        with self.beginning(node.body):
+            self._bind_host_target(node.target, values, items)
+        self._host_loop_body(node)
         self.statements(node.orelse)
 
     def _is_launch(self, node: ast.For) -> bool:
@@ -273,28 +261,28 @@ class HostWalker(AccumulatorWalker):
             return False
         return self.evaluate(node.iter.func) is not range
 
-    def _bind_host_target(self, target: ast.expr, values: Any, items: Any) -> None:
+    def _bind_host_target(
+        self, target: ast.expr, values: Any, items: list[Any] | None
+    ) -> None:
         if isinstance(values, range) and isinstance(target, ast.Name):
-            origin = NameOrigin(target.id)
-            self.host_scope[target.id] = self.env.new_scalar(int, origin)
+            self.host_scope[target.id] = self.named_scalar(int, target.id)
         elif items:
             self.assign(target, items[0])
             for item in items[1:]:
                 before = dict(self.host_scope)
                 self.assign(target, item)
-                self._merge_scope(before)
+                self.merge_scope(before)
         else:
             self._host_other(ast.Assign(targets=[target], value=ast.Constant(0)))
 
-    def _host_loop_body(self, body: list[ast.stmt], items: list[Any]) -> None:
+    def _host_loop_body(self, node: ast.For | ast.While) -> None:
         """Visit a body once, with names that it rebinds no longer constants."""
-        before = dict(self.host_scope)
-        for name in assigned_names(body) & before.keys():
-            kind = _kind_of(before[name])
-            if kind is not None:
-                self.host_scope[name] = self.env.new_scalar(kind, NameOrigin(name))
-        self.statements(body)
-        self._merge_scope(before)
+        before, lists = dict(self.host_scope), self.lists()
+        carried = self.enter_loop(node)
+        self.statements(node.body)
+        self.leave_loop(node, carried)
+        self.merge_scope(before)
+        self.forget_lists(self.restore(lists))
 
     # -- launches ------------------------------------------------------------------
 
@@ -375,16 +363,6 @@ class HostWalker(AccumulatorWalker):
 
 def _name_of(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _kind_of(value: Any) -> type | None:
-    if isinstance(value, (bool, torch.SymBool)):
-        return bool
-    if isinstance(value, (int, torch.SymInt)):
-        return int
-    if isinstance(value, (float, torch.SymFloat)):
-        return float
-    return None
 
 
 def _hashable(value: Any) -> bool:
