@@ -38,6 +38,7 @@ REREAD_NUMEL = 32768
 STRIP_WIDTH = 128
 STRIP_WARPS = 24
 SPLIT_BELOW = 2
+SPLIT_TURNS = 8
 SPLIT_PROGRAMS = 8
 MAX_SPLITS = 256
 
@@ -271,7 +272,7 @@ class DefaultPicker:
             chunk = max(chunks[spec.block_id] or spec.size_hint, 1)
             turns = -(-spec.size_hint // chunk)
             wanted = per_sm * self._sms() // max(tiles, 1)
-            if tiles < SPLIT_BELOW * self._sms():
+            if tiles < SPLIT_BELOW * self._sms() and turns >= SPLIT_TURNS:
                 spec.default = floor_power(min(wanted, turns, MAX_SPLITS))
 
     def _fold_block(self, block_id: int, runs: set[int], has_whole: bool) -> int:
