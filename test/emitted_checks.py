@@ -48,6 +48,7 @@ def constants(functions: Sequence[ast.FunctionDef]) -> dict[str, int]:
 
 
 FOLDS = ("sum", "max", "min", "prod", "any", "max2", "min2", "xor_sum", "reduce")
+FOLDS += ("fold_max", "fold_min")
 SCALARS = ("program_id", "num_programs", "cdiv")
 
 
@@ -151,6 +152,11 @@ class Blocks:
         return self.listed(args[1])
 
     _call_reshape = _call_broadcast_to
+
+    def _call_expand_dims(self, args: Sequence[ast.expr]) -> Shape | None:
+        source = self.shape(args[0])
+        place = ast.literal_eval(args[1])
+        return None if source is None else (*source[:place], 1, *source[place:])
 
     def _call_permute(self, args: Sequence[ast.expr]) -> Shape | None:
         source = self.shape(args[0])

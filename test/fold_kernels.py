@@ -122,3 +122,31 @@ def two_lengths(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     for tile in hl.tile(x.size(0)):
         out[tile] = torch.logsumexp(x[tile, :], -1) + torch.var(y[tile, :], -1)
     return out
+
+
+@helion.kernel
+def halved_planes(
+    x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return half of a 3-d tensor with its last dim whole, and half of a 2-d one."""
+    a, b, _ = x.size()
+    half_x, half_y = torch.empty_like(x), torch.empty_like(y)
+    for tile_a, tile_b in hl.tile([a, b]):
+        half_x[tile_a, tile_b, :] = x[tile_a, tile_b, :] * 0.5
+        half_y[tile_a, tile_b] = y[tile_a, tile_b] * 0.5
+    return half_x, half_y
+
+
+@helion.kernel
+def columns_above(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return whether any, whether all and how many elements of a column are above 0."""
+    n = x.size(1)
+    any_above = torch.empty([n], dtype=torch.bool, device=x.device)
+    all_above = torch.empty([n], dtype=torch.bool, device=x.device)
+    count = torch.empty([n], dtype=torch.int64, device=x.device)
+    for tile in hl.tile(n):
+        above = x[:, tile] > 0
+        any_above[tile] = above.any(0)
+        all_above[tile] = above.all(0)
+        count[tile] = above.sum(0)
+    return any_above, all_above, count

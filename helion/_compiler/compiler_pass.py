@@ -43,7 +43,7 @@ def compiler_pass(name: str) -> Callable[[Pass], Pass]:
 
 def verify(ir: DeviceIR) -> None:
     """Check that graphs are well formed and that every call has what stage 2 needs."""
-    for info in ir.graphs:
+    for info in ir.all_versions():
         info.graph.lint()
         for node in info.graph.nodes:
             assert node.op != "call_function" or "val" in node.meta, node.format_node()

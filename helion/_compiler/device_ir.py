@@ -258,6 +258,16 @@ class DeviceIR:
             chosen.update(clone.loops)
         return chosen
 
+    def all_versions(self) -> list[GraphInfo]:
+        """Return the graphs and every clone of them."""
+        found = list(self.graphs)
+        for rolled in self.rolled_reductions.values():
+            found += [*rolled.graphs.values(), *rolled.loops.values()]
+            found += [g for s in rolled.splits.values() for g in (s.first, s.second)]
+        for graphs in self.joint_rolls.values():
+            found += graphs.values()
+        return found
+
     def reachable(self, graph_id: int, chosen: dict[int, GraphInfo]) -> list[int]:
         """Return the ids of a graph and of those it calls, outer first."""
         found = [graph_id]

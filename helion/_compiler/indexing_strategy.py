@@ -244,8 +244,8 @@ class _Offsets:
             return self._spread(self._wide(element[1]), out)
         extent = self.access.shape[out]
         if kind == "tile":
-            axis = self.launch.axis_of(extent)
-            return self._spread(self._tile_index(axis, dim), out)
+            index = self._tile_index(self.launch.axis_of(extent))
+            return None if index is None else self._spread(index, out)
         if extent == 1 and kind == "full":
             return None
         axis = self.launch.axis_of(extent)
@@ -258,12 +258,14 @@ class _Offsets:
                 index = expr("({s} + {i})", s=start, i=index)
         return self._spread(index, out)
 
-    def _tile_index(self, axis: Any, dim: int) -> ast.expr:
-        """Return the tile's index; one linear index where flattened dims collapse."""
+    def _tile_index(self, axis: Any) -> ast.expr | None:
+        """Return the tile's index; one linear index where flattened dims collapse.
+
+        The last of these has it; None for the others.
+        """
         if axis.flat and self._collapses(axis):
-            if axis.block_id != axis.flat[-1]:
-                return expr("0")
-            return expr(axis.flat_index)
+            is_last = axis.block_id == axis.flat[-1]
+            return expr(axis.flat_index) if is_last else None
         return expr(axis.index)
 
     def _collapses(self, axis: Any) -> bool:
@@ -278,6 +280,8 @@ class _Offsets:
         tensor = self.access.tensor
         dims = [i for i in range(first, first + len(wanted))]
         sizes, strides = tensor.size(), tensor.stride()
+        if symbols.static_int(sizes[dims[-1]]) == 1:
+            return False  # the index of such a dim is multiplied by 0
         ends = [self.launch.env.block_sizes[b].numel for b in axis.flat]
         whole = all(str(sizes[d]) == str(e) for d, e in zip(dims, ends, strict=True))
         return whole and all(

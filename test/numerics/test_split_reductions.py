@@ -57,6 +57,18 @@ def test_split_columns(way: str, shape, static: bool) -> None:
             )
 
 
+def test_split_folds_of_bools(way: str) -> None:
+    x = randn(67, 5)
+    x[:, 1], x[:, 2], x[33, 3], x[33, 4] = 1.0, -1.0, 1.0, -1.0
+    check(
+        fold_kernels.columns_above,
+        x,
+        way=way,
+        reference=lambda x: ((x > 0).any(0), (x > 0).all(0), (x > 0).sum(0)),
+        configs=CONFIGS,
+    )
+
+
 def test_split_logsumexp_of_special_values(way: str) -> None:
     x = randn(6, 67)
     x[0, 3], x[1, 60], x[2] = float("inf"), float("nan"), float("-inf")

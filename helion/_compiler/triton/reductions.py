@@ -13,7 +13,7 @@ from ..backend import AtenRule
 from ..device_ir import _max_and_sum_exp, _sum_and_squares
 from ..node_masking import IDENTITIES
 from .aten_rules import local_index
-from .dtypes import literal, triton_dtype
+from .dtypes import number_text, triton_dtype
 
 if TYPE_CHECKING:
     from torch import fx
@@ -208,9 +208,7 @@ class MaxSumExpFold:
     ) -> list[ast.expr]:
         dtype = state.fake_arg(0).dtype
         peak = state.lift(_fold("max", stacks[0], 0, dtype), "peak")
-        finite = self._finite(state, peak)
-        if state.launch.rank(_result(state).shape):
-            finite = expr("tl.expand_dims({m}, 0)", m=finite)
+        finite = _above_splits(state, self._finite(state, peak))
         weight = self._exp(state, expr("{p} - {m}", p=stacks[0], m=finite))
         return [peak, expr("tl.sum({s} * {w}, 0)", s=stacks[1], w=weight)]
 
@@ -284,9 +282,7 @@ class SquaresFold:
         number = self._number(state, counts, "counts")
         total = state.lift(expr(_FOLDS["sum"], v=stacks[0], dim=0), "total")
         size = state.lift(expr("tl.sum({n}, 0)", n=number), "size")
-        mean = expr("{t} / {n}", t=total, n=size)
-        if state.launch.rank(_result(state).shape):
-            mean = expr("tl.expand_dims({m}, 0)", m=mean)
+        mean = _above_splits(state, expr("{t} / {n}", t=total, n=size))
         mean = state.lift(mean, "mean")
         # A split beyond the end of the axis has no mean, and no weight.
         gap = expr("{t} / tl.maximum({n}, 1.0) - {m}", t=stacks[0], n=number, m=mean)
@@ -337,10 +333,15 @@ def _identity(state: CodegenState, value: Any = None) -> ast.expr:
     dtype = state.fake_arg(0).dtype
     if value is None:
         value = IDENTITIES[state.node.target](dtype)
-    number = literal(value, dtype).removeprefix("tl.full([],")
-    number = number.rpartition(",")[0].strip()
-    shape = state.shape_expr(_result(state).shape)
-    return expr(f"tl.full({{s}}, {number}, {triton_dtype(dtype)})", s=shape)
+    text = f"tl.full({{s}}, {number_text(value, dtype)}, {triton_dtype(dtype)})"
+    return expr(text, s=state.shape_expr(_result(state).shape))
+
+
+def _above_splits(state: CodegenState, value: ast.expr) -> ast.expr:
+    """Return a value of all splits with a dim for them, of size 1, before its own."""
+    if not state.launch.rank(_result(state).shape):
+        return value
+    return expr("tl.expand_dims({v}, 0)", v=value)
 
 
 def _expand(
