@@ -39,7 +39,7 @@ from .variable_origin import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import sympy
 
@@ -143,9 +143,9 @@ class DeviceFunction:
                 return chunk
         raise AssertionError(f"axis {block_id} is not rollable")
 
-    def range_options(self, block_id: int | None) -> str:
+    def range_options(self, block_id: int | None, without: Sequence[str] = ()) -> str:
         """Return the ``tl.range`` options of a loop (None: the persistent grid)."""
-        return range_options(self.env.config_spec, self.config, block_id)
+        return range_options(self.env.config_spec, self.config, block_id, without)
 
     # -- statements ----------------------------------------------------------------
 

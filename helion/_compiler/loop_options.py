@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .ast_extension import expr
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..autotuner.config_spec import ConfigSpec
     from ..runtime.config import Config
 
@@ -33,11 +35,17 @@ def tl_range(begin: ast.expr, end: ast.expr, step: str, options: str) -> ast.exp
     return expr(f"tl.range({{begin}}, {{end}}{steps}{options})", begin=begin, end=end)
 
 
-def range_options(spec: ConfigSpec, config: Config, block_id: int | None) -> str:
+def range_options(
+    spec: ConfigSpec,
+    config: Config,
+    block_id: int | None,
+    without: Sequence[str] = (),
+) -> str:
     """Return the options of the loop over an axis (None: the persistent grid)."""
     for index, loop in enumerate(spec.ranges):
         if loop.is_grid if block_id is None else block_id in loop.block_ids:
-            return "".join(_option(config, key, index) for key in OPTIONS)
+            keys = [key for key in OPTIONS if key not in without]
+            return "".join(_option(config, key, index) for key in keys)
     return ""
 
 

@@ -53,6 +53,8 @@ class LoopedReductionStrategy(ReductionStrategy):
         """Emit the fold of the chunk; return the names of the accumulators."""
         fn = state.launch
         parts = fold.parts(state, self.chunk)
+        results = state.value if isinstance(state.value, tuple) else [state.value]
+        self.loop.folds_blocks |= any(fn.rank(r.shape) for r in results)
         names = []
         for initial in fold.initial(state):
             # A fold that the user named lends that name to its result, not to these.
@@ -97,7 +99,10 @@ def emit_reduction_loop(
     else:
         fn.axes[block] = outer_axis
     fn.emit(*loop.outer_prefix)
-    iterable = tl_range(span.begin, span.end, size, fn.range_options(block))
+    # Triton's compiler asserts on unrolled folds of blocks (not on those of rows).
+    without = ["range_unroll_factors"] if loop.folds_blocks else []
+    options = fn.range_options(block, without)
+    iterable = tl_range(span.begin, span.end, size, options)
     fn.emit(for_loop(offset, iterable, loop.inner_statements))
     fn.emit(*loop.outer_suffix)
     return results

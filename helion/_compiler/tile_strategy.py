@@ -38,6 +38,7 @@ class DeviceLoopState:
     outer_prefix: list[ast.stmt] = field(default_factory=list)
     inner_statements: list[ast.stmt] = field(default_factory=list)
     outer_suffix: list[ast.stmt] = field(default_factory=list)
+    folds_blocks: bool = False
 
 
 @dataclass

@@ -152,8 +152,20 @@ def test_dynamic_length_beyond_the_default_tile_binds_again() -> None:
 @pytest.mark.parametrize("pid_type", ["persistent_blocked", "persistent_interleaved"])
 def test_unrolled_ranges_never_begin_beyond_their_end(pid_type: str) -> None:
     """Triton's unrolling runs turns twice where they do: turns are unsigned there."""
-    unrolled = {"range_unroll_factors": [2, 2], "pid_type": pid_type}
+    unrolled = {
+        "range_unroll_factors": [2, 2],
+        "pid_type": pid_type,
+        "block_sizes": [1],
+    }
     text = code(fold_kernels.log_sum_exp, (64, 64), reduction_splits=[4], **unrolled)
     ranges = [part for part in text.split("tl.range(")[1:] if "unroll" in part]
     assert len(ranges) == 2
     assert all(part.lstrip().startswith("tl.minimum(") for part in ranges)
+
+
+def test_folds_of_blocks_are_not_unrolled() -> None:
+    """Triton's compiler would end the process with an assertion."""
+    unrolled = {"range_unroll_factors": [0, 2]}
+    kernel = fold_kernels.log_sum_exp
+    assert "unroll" not in code(kernel, (64, 64), **unrolled)
+    assert "unroll" in code(kernel, (64, 64), block_sizes=[1], **unrolled)
