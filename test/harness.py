@@ -44,6 +44,8 @@ def map_tensors(change: Callable[[torch.Tensor], Any], value: Any) -> Any:
             return memo[id(value)]
         if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
             return type(value)(map(walk, value))
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*map(walk, value))
         if isinstance(value, dict):
             return {key: walk(item) for key, item in value.items()}
         if dataclasses.is_dataclass(value) and not isinstance(value, type):

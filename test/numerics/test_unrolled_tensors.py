@@ -23,6 +23,8 @@ def results(kernel: Any, args: tuple[Any, ...], way: str) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_tensors_of_containers(name: str, way: str) -> None:
+    if way == "compiled" and name in ("of_globals", "of_closure"):
+        pytest.skip("tensors of the module are on the CPU")
     kernel, args, expected = CONTAINERS[name]
     found = results(kernel, args, way)[-len(expected) :]
     for mine, theirs in zip(found, expected, strict=True):
