@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import helion
-from examples.layer_norm import layer_norm_bwd_dwdb
+from examples.layer_norm import layer_norm, layer_norm_bwd_dwdb, layer_norm_bwd_dx
 from examples.sum import row_argmax, row_sum, row_var
 from helion.runtime.bound_kernel import BoundKernel
 from test.codegen.emitted import KERNELS, bind, bind_case, meta
@@ -55,6 +55,13 @@ def test_50_configs_with_explicit_rows_are_sound() -> None:
 @pytest.mark.parametrize("kernel", [layer_norm_bwd_dwdb, weight_grads], ids=repr)
 def test_long_columns_are_sound(kernel: helion.Kernel, m: int) -> None:
     assert_sound(bind(kernel, *dwdb_args(m)), 4)
+
+
+@pytest.mark.parametrize("m", [M, LONG])
+def test_many_rows_forward_and_backward_are_sound(m: int) -> None:
+    x, weight, mean = meta(m, N), meta(N), meta(m)
+    assert_sound(bind(layer_norm, x, weight, weight), 8)
+    assert_sound(bind(layer_norm_bwd_dx, x, x, weight, mean, mean), 8)
 
 
 @pytest.mark.parametrize("kernel", [row_sum, row_argmax, row_var], ids=repr)
