@@ -150,3 +150,22 @@ def columns_above(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         all_above[tile] = above.all(0)
         count[tile] = above.sum(0)
     return any_above, all_above, count
+
+
+@helion.kernel
+def wide_column_sums(x: torch.Tensor) -> torch.Tensor:
+    """Return the sums of the columns, at least 256 of them a program."""
+    out = torch.empty([x.size(1)], dtype=x.dtype, device=x.device)
+    width = hl.register_block_size(256, 1024)
+    for tile in hl.tile(x.size(1), block_size=width):
+        out[tile] = torch.sum(x[:, tile], dim=0)
+    return out
+
+
+@helion.kernel
+def sums_of_named(_partials_0: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each row of a tensor with an unlucky name."""
+    out = torch.empty([_partials_0.size(0)], device=_partials_0.device)
+    for tile in hl.tile(_partials_0.size(0)):
+        out[tile] = torch.sum(_partials_0[tile, :], dim=1)
+    return out

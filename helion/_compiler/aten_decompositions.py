@@ -32,7 +32,7 @@ def decomposes(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., 
     return register
 
 
-def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
     half = (torch.float16, torch.bfloat16)
     return torch.float32 if dtype in half else dtype
 
@@ -105,7 +105,7 @@ def sum_dims(
     dims = _dims(x, dim)
     integral = not (x.dtype.is_floating_point or x.dtype.is_complex)
     result = dtype or (torch.int64 if integral else x.dtype)
-    compute = _compute_dtype(result)
+    compute = compute_dtype(result)
     is_plain = len(dims) == 1 and dim not in (None, [], ()) and not keepdim
     if is_plain and x.dtype == compute == result:
         return NotImplemented
@@ -125,7 +125,7 @@ def mean_dims(
 ) -> torch.Tensor:
     result = dtype or x.dtype
     _check_float("mean", result)
-    compute = _compute_dtype(result)
+    compute = compute_dtype(result)
     dims = _dims(x, dim)
     total = aten.sum.dim_IntList(x.to(compute), dims, keepdim)
     return (total / _count(x, dims)).to(result)
@@ -143,7 +143,7 @@ def std(
     x: torch.Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False
 ) -> torch.Tensor:
     _check_float("std", x.dtype)
-    compute = x.to(_compute_dtype(x.dtype))
+    compute = x.to(compute_dtype(x.dtype))
     return var(compute, dim, correction=correction, keepdim=keepdim).sqrt().to(x.dtype)
 
 
@@ -154,7 +154,7 @@ def var_mean(
     """Two passes: the mean, then squared deviations from it."""
     _check_float("var", x.dtype)
     dims = _dims(x, dim)
-    value = x.to(_compute_dtype(x.dtype))
+    value = x.to(compute_dtype(x.dtype))
     count = _count(x, dims)
     mean = aten.sum.dim_IntList(value, dims, True) / count
     centered = value - mean
@@ -170,7 +170,7 @@ def var_mean(
 
 def _exponents(name: str, x: torch.Tensor) -> torch.Tensor:
     _check_float(name, x.dtype)
-    return x.to(_compute_dtype(x.dtype))
+    return x.to(compute_dtype(x.dtype))
 
 
 @decomposes(aten._softmax.default, aten._safe_softmax.default)
@@ -202,7 +202,7 @@ def logsumexp(x: torch.Tensor, dim: Any, keepdim: bool = False) -> torch.Tensor:
     dims = _dims(x, dim)
     # As in torch, integers give the default dtype.
     result_dtype = x.dtype if x.dtype.is_floating_point else torch.float32
-    value = x.to(_compute_dtype(result_dtype))
+    value = x.to(compute_dtype(result_dtype))
     if _is_empty(x, dims):
         return aten.sum.dim_IntList(value, dims, keepdim).log().to(result_dtype)
     peak = aten.amax.default(value, dims, True)
@@ -303,7 +303,7 @@ def _arg_extremum_of_all(op: Any, x: torch.Tensor, keepdim: bool) -> torch.Tenso
 def prod_all(x: torch.Tensor, *, dtype: Any = None) -> torch.Tensor:
     integral = not x.dtype.is_floating_point
     result = dtype or (torch.int64 if integral else x.dtype)
-    value = x.to(_compute_dtype(result))
+    value = x.to(compute_dtype(result))
     return _product(value, _dims(x, None), False).to(result)
 
 
@@ -313,7 +313,7 @@ def prod_dim(
 ) -> torch.Tensor:
     integral = not x.dtype.is_floating_point
     result = dtype or (torch.int64 if integral else x.dtype)
-    compute = _compute_dtype(result)
+    compute = compute_dtype(result)
     dims = _dims(x, dim)
     if x.dtype == compute == result and dims == [dim] and not keepdim:
         return NotImplemented

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from .ast_extension import expr, statements, text_of
 from .codegen_control_flow import emits
 from .codegen_state import CodegenState
-from .device_function import KernelArg
+from .codegen_text import expand
 from .device_ir import ReductionLoopGraphInfo, _merged_folds, _partial_folds
+from .node_args import first_value
 from .reduction_strategy import LoopedReductionStrategy, Span, emit_reduction_loop
+from .variable_origin import ExprOrigin
 
 if TYPE_CHECKING:
     import ast
@@ -69,22 +71,26 @@ class Partials:
 
     # -- device code -----------------------------------------------------------------
 
-    def pointers(self, fn: DeviceFunction, buffer: Buffer, split: str) -> ast.expr:
-        """Return the addresses of a block; ``split`` may be a row of split numbers."""
-        fn.args[buffer.name] = KernelArg(buffer.name, buffer.name)
+    def pointers(
+        self, fn: DeviceFunction, buffer: Buffer, split: str | None = None
+    ) -> ast.expr:
+        """Return the addresses of the block of a split; None: of all, as a row."""
+        name = fn.tensor_arg(buffer.name, ExprOrigin(buffer.name))
         # Each of the launches has to be given the sizes.
         dims = [fn.dim_text(group) for group in buffer.groups]
-        rank, is_row = len(dims), split.startswith("tl.arange")
-        row = split
-        if is_row and rank:
-            row = f"({split})[:, {', '.join(['None'] * rank)}]"
+        number = self.row(len(dims)) if split is None else expr(split)
         tiles, tile = self._tile(fn)
-        blocks = expr(f"({row}).to(tl.int64) * {{n}} + {{t}}", n=tiles, t=tile)
+        text = "({s}).to(tl.int64) * {n} + {t}"
+        blocks = expr(text, s=number, n=tiles, t=tile)
         if dims:
-            local = _local_places(dims, is_row)
+            local = _local_places(dims, is_row=split is None)
             blocks = expr(f"({{b}}) * ({' * '.join(dims)}){local}", b=blocks)
-        place = fn.share(blocks, "places" if is_row else "place")
-        return expr(f"{buffer.name} + {{p}}", p=place)
+        place = fn.share(blocks, "places" if split is None else "place")
+        return expr(f"{name} + {{p}}", p=place)
+
+    def row(self, rank: int) -> ast.expr:
+        """Return the numbers of all splits, as the first dim before ``rank`` others."""
+        return expand(expr(f"tl.arange(0, {self.splits})"), 0, rank + 1)
 
     def _tile(self, fn: DeviceFunction) -> tuple[ast.expr, ast.expr]:
         """Return how many tiles the launch has, and the number of this one."""
@@ -101,15 +107,10 @@ def _local_places(dims: list[str], is_row: bool) -> str:
     """Return the text of positions in a block, with a dim before them for a row."""
     text = ""
     for position, dim in enumerate(dims):
-        places = ["None"] * len(dims)
-        places[position] = ":"
-        if is_row:
-            places.insert(0, "None")
-        index = f"tl.arange(0, {dim})"
-        if len(places) > 1:
-            index += f"[{', '.join(places)}]"
+        index = expr(f"tl.arange(0, {dim})")
+        index = expand(index, position + is_row, len(dims) + is_row)
         stride = " * ".join(dims[position + 1 :])
-        text += f" + {index}" + (f" * ({stride})" if stride else "")
+        text += f" + {text_of(index)}" + (f" * ({stride})" if stride else "")
     return text
 
 
@@ -148,7 +149,7 @@ def partial_folds_codegen(state: CodegenState) -> ast.expr:
     emit_reduction_loop(fn, block, interpret, span)
     for node in info.outputs:
         inner = _state_of(state, node)
-        shape = list(_result(node).shape)
+        shape = list(first_value(node).shape)
         dtypes = state.env.backend.fold_of(node).dtypes(inner)
         for name, dtype in zip(found[node], dtypes, strict=True):
             number = len(partials.buffers)
@@ -168,17 +169,15 @@ def merged_folds_codegen(state: CodegenState) -> list[Any]:
     fn, info = state.launch, _body(state)
     partials: Partials = fn.partials
     block = state.env.block_sizes[info.block_id]
-    row = f"tl.arange(0, {partials.splits})"
     buffers = iter(partials.buffers)
     results = []
     for node in info.outputs:
         inner, fold = _state_of(state, node), state.env.backend.fold_of(node)
-        stacks = []
-        rank = 0
+        stacks, rank = [], 0
         for _ in fold.dtypes(inner):
             buffer = next(buffers)
             rank = len(buffer.dims)
-            pointers = partials.pointers(fn, buffer, row)
+            pointers = partials.pointers(fn, buffer)
             stacks.append(fn.lift(expr("tl.load({p})", p=pointers), "partials"))
         counts = _counts(fn, block, partials, rank)
         parts = [fn.lift(p, "merged") for p in fold.merge(inner, stacks, counts)]
@@ -191,11 +190,8 @@ def _counts(
 ) -> ast.expr:
     """Return how many elements each split folded."""
     share = _share(fn, block, partials)
-    row = f"tl.arange(0, {partials.splits})"
-    if rank:
-        row += f"[:, {', '.join(['None'] * rank)}]"
-    end = fn.size_expr(block.numel)
-    left = expr(f"tl.maximum({{end}} - {row} * {{n}}, 0)", end=end, n=share)
+    row, end = partials.row(rank), fn.size_expr(block.numel)
+    left = expr("tl.maximum({end} - {row} * {n}, 0)", end=end, row=row, n=share)
     return expr("tl.minimum({left}, {n})", left=left, n=share)
 
 
@@ -221,8 +217,3 @@ def _body(state: CodegenState) -> ReductionLoopGraphInfo:
 
 def _state_of(state: CodegenState, node: fx.Node) -> CodegenState:
     return CodegenState(state.env, state.config, state.launch, node, {})
-
-
-def _result(node: fx.Node) -> torch.Tensor:
-    value = node.meta["val"]
-    return value[0] if isinstance(value, (list, tuple)) else value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import exc
-from .aten_decompositions import _compute_dtype
+from .aten_decompositions import compute_dtype
 from .function_modes import DEVICE_HANDLERS, handles
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _contract(left: Labeled, right: Labeled, kept: set[str]) -> Labeled:
     if not summed:
         return Labeled(a * b, labels)
     dtype = torch.promote_types(a.dtype, b.dtype)
-    wide = _compute_dtype(dtype)
+    wide = compute_dtype(dtype)
     dims = list(range(len(labels), len(every)))
     return Labeled((a.to(wide) * b.to(wide)).sum(dims).to(dtype), labels)
 

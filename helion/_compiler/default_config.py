@@ -36,7 +36,6 @@ MAX_PERSISTENT = 16384
 CARRIED_ROWS = 4
 REREAD_NUMEL = 32768
 STRIP_WIDTH = 128
-STRIP_WARPS = 24
 SPLIT_BELOW = 2
 SPLIT_TURNS = 8
 SPLIT_PROGRAMS = 8
@@ -70,6 +69,19 @@ class Product:
     k: int | None
     batch: int | None
     itemsize: int
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How a program folds a strip of columns, and how many an SM should have."""
+
+    warps: int
+    per_thread: int
+    per_sm: int
+
+
+# By how many rows of a strip stand side by side in a warp; see benchmarks/NOTES.md.
+STRIPS = {1: Strip(1, 32, 24), 2: Strip(2, 64, 6), 4: Strip(4, 128, 2)}
 
 
 @dataclass
@@ -252,16 +264,16 @@ class DefaultPicker:
         if not self.spec.split_reductions:
             return False
         width = self._clamped(run, STRIP_WIDTH)
-        narrow = min(STRIP_WIDTH // width, 4)
-        per_thread, warps = 32 * narrow, narrow
-        chunk = max(per_thread * 32 * warps // width, 8)
+        side_by_side = min(max(STRIP_WIDTH // width, 1), max(STRIPS))
+        strip = STRIPS[side_by_side]
+        chunk = max(strip.per_thread * 32 * strip.warps // width, 8)
         if length <= chunk or any(b != run and b in self.grid for b in self.blocks):
             return False
         self.sizes.update({b: width if b == run else 1 for b in self.blocks})
         for spec in self.spec.reduction_loops:
             spec.default = self._bounded(spec, chunk)
-        self._split_folds(STRIP_WARPS // (narrow if narrow < 4 else 3) // warps)
-        self.spec.preferred["num_warps"] = warps
+        self._split_folds(strip.per_sm)
+        self.spec.preferred["num_warps"] = strip.warps
         return True
 
     def _split_folds(self, per_sm: int) -> None:

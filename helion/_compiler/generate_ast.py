@@ -45,10 +45,11 @@ class ModuleBuilder:
 
     def __post_init__(self) -> None:
         self.helpers = CombineFunctions(self.env, self.config, self.host.name, self.ir)
+        self.rolled = self._rolled()
 
     def build(self) -> str:
         """Return the text of the module."""
-        graphs = self.ir.graphs_for(self._rolled())
+        graphs = self.ir.graphs_for(self.rolled)
         for index, root_id in enumerate(self.ir.root_ids):
             self._emit_launch(index, graphs[root_id], graphs)
         wrapper = _HostWriter(self).wrapper()
@@ -78,8 +79,9 @@ class ModuleBuilder:
         if split is None:
             code = self._emit_kernel(name, root, graphs)
         else:
-            partials = Partials(splits, f"_partials{suffix}")
-            first = self._emit_kernel(f"{name}_partial", split.first, graphs, partials)
+            partials = Partials(splits, self._free_prefix(f"_partials{suffix}"))
+            first_name = f"{name}_partial"
+            first = self._emit_kernel(first_name, split.first, graphs, partials, splits)
             device = ast.unparse(expr(self.device_text()))
             code = [*first[:-1], *partials.host_code(device), first[-1]]
             second = self._emit_kernel(name, split.second, graphs, partials)
@@ -87,14 +89,20 @@ class ModuleBuilder:
             code += [s for s in second if ast.unparse(s) not in known]
         self.launches[root.graph_id] = code
 
+    def _free_prefix(self, prefix: str) -> str:
+        """Return a beginning of names that no name of the host function has."""
+        names = self.host.local_names | set(self.host.params)
+        while any(name.startswith(prefix) for name in names):
+            prefix = f"_{prefix}"
+        return prefix
+
     def _split_of(self, root_id: int) -> tuple[SplitLaunch | None, int]:
         """Return the halves of a launch that the Config splits, and in how many."""
         specs = self.env.config_spec.split_reductions
-        rolled = self._rolled()
-        if not self.ir.are_apart(rolled):
+        if not self.ir.are_apart(self.rolled):
             return None, 1
         for spec, splits in zip(specs, self.config.reduction_splits, strict=True):
-            if splits > 1 and spec.block_id in rolled:
+            if splits > 1 and spec.block_id in self.rolled:
                 found = self.ir.rolled_reductions[spec.block_id].splits.get(root_id)
                 if found is not None:
                     return found, splits
@@ -106,12 +114,16 @@ class ModuleBuilder:
         root: RootGraphInfo,
         graphs: dict[int, Any],
         partials: Partials | None = None,
+        splits: int | None = None,
     ) -> list[ast.stmt]:
-        """Emit a kernel; return its launch, preceded by the values that it needs."""
+        """Emit a kernel; return its launch, preceded by the values that it needs.
+
+        With ``splits`` it has so many programs for each tile.
+        """
         values = block_values(self.env, self.config)
         fn = DeviceFunction(self.env, self.config, name, graphs, values)
         fn.helpers, fn.partials = self.helpers, partials
-        grid = self._emit_body(fn, root)
+        grid = self._emit_body(fn, root, splits)
         body = eliminate_dead_code([*fn.preamble, *fn.body])
         if not body:
             raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
@@ -119,7 +131,9 @@ class ModuleBuilder:
         self.kernels.append(self._kernel_def(fn, body, params))
         return self._launch_code(fn, grid, params)
 
-    def _emit_body(self, fn: DeviceFunction, root: RootGraphInfo) -> str:
+    def _emit_body(
+        self, fn: DeviceFunction, root: RootGraphInfo, splits: int | None
+    ) -> str:
         steps = root.steps or [None] * len(root.block_ids)
         dims = [
             LoopDim(block, begin, end, step)
@@ -128,8 +142,6 @@ class ModuleBuilder:
             )
         ]
         strategy = tile_strategy(fn, dims)
-        is_first = fn.partials is not None and not fn.partials.buffers
-        splits = fn.partials.splits if fn.partials and is_first else None
         pids = program_ids(fn, strategy, splits)
         if fn.partials is not None:
             fn.partials.axes = pids.axes

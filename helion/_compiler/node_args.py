@@ -26,6 +26,12 @@ def node_arg(node: fx.Node, index: int) -> fx.Node:
     return value
 
 
+def first_value(node: fx.Node) -> Any:
+    """Return the fake result of a node, the first one of several."""
+    value = node.meta["val"]
+    return value[0] if isinstance(value, (list, tuple)) else value
+
+
 def fake_arg(node: fx.Node, index: int) -> Any:
     """Return the fake value of an argument that is the result of another node."""
     return node_arg(node, index).meta["val"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .ast_extension import assign, expr, for_loop, literal, text_of
 from .device_function import Axis
 from .loop_options import tl_range
+from .node_args import first_value
 from .reduction_strategy_base import Chunk, Fold, ReductionStrategy
 from .tile_strategy import DeviceLoopState
 
@@ -53,12 +54,10 @@ class LoopedReductionStrategy(ReductionStrategy):
         """Emit the fold of the chunk; return the names of the accumulators."""
         fn = state.launch
         parts = fold.parts(state, self.chunk)
-        results = state.value if isinstance(state.value, tuple) else [state.value]
-        self.loop.folds_blocks |= any(fn.rank(r.shape) for r in results)
+        self.loop.folds_blocks |= fn.rank(first_value(state.node).shape) > 0
         names = []
         for initial in fold.initial(state):
-            # A fold that the user named lends that name to its result, not to these.
-            names.append(fn.new_var(f"{getattr(fold, 'kind', 'fold')}_acc"))
+            names.append(fn.new_var(f"{fold.kind}_acc"))
             self.loop.outer_prefix.append(assign(names[-1], initial))
         fn.emit(*fold.combine(state, names, parts, self.chunk))
         return names

@@ -25,8 +25,12 @@ class Fold(Protocol):
     """One way to fold an axis, as the backend spells it.
 
     A fold may need several accumulators (a value and its index); ``parts`` are the
-    folds of one tile, one for each accumulator, in the shape of the result.
+    folds of one tile, one for each accumulator, in the shape of the result. ``kind``
+    names them in the emitted text.
     """
+
+    @property
+    def kind(self) -> str: ...
 
     def parts(self, state: CodegenState, chunk: Chunk | None) -> list[ast.expr]:
         """Return the fold of a tile; ``chunk`` None: it holds the whole axis."""

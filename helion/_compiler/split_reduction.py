@@ -23,7 +23,7 @@ from .device_ir import (
     _reduction_loop,
 )
 from .lowering import lowering_of
-from .node_args import int_arg
+from .node_args import first_value, int_arg
 from .roll_legality import is_effect
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def _accumulator_shapes(
     for node in body.outputs:
         if env.backend.fold_of(node) is None:
             return None
-        value = node.meta["val"]
-        shape = list((value[0] if isinstance(value, (list, tuple)) else value).shape)
+        shape = list(first_value(node).shape)
         for extent in shape:
             info = env.block_of(extent)
             is_tile = info is not None and info.block_id in root.block_ids

@@ -169,3 +169,9 @@ def test_folds_of_blocks_are_not_unrolled() -> None:
     kernel = fold_kernels.log_sum_exp
     assert "unroll" not in code(kernel, (64, 64), **unrolled)
     assert "unroll" in code(kernel, (64, 64), block_sizes=[1], **unrolled)
+
+
+def test_default_respects_strips_that_must_be_wide() -> None:
+    bound = bind(fold_kernels.wide_column_sums, meta(1 << 16, 2048))
+    config = bound.config_spec.default_config()
+    assert config.block_sizes == [256] and config.reduction_splits[0] > 1

@@ -130,3 +130,10 @@ def test_split_gives_the_same_bits_every_time(way: str) -> None:
     for other in runs[1:]:
         for first, second in zip(runs[0], other, strict=True):
             assert torch.equal(first, second)
+
+
+def test_buffers_leave_the_users_names_alone(way: str) -> None:
+    kernel, config = fold_kernels.sums_of_named, CONFIGS[0]
+    check(
+        kernel, randn(5, 67), way=way, reference=lambda x: x.sum(-1), configs=[config]
+    )

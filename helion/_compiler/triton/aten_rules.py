@@ -338,11 +338,6 @@ def arange(state: CodegenState) -> ast.expr:
     return expr(f"({{i}}.to({dtype}) * {step} + {start})", i=index)
 
 
-def local_index(axis: Any) -> str:
-    """Return the index of an axis counted from the beginning of its range."""
-    return axis.index if axis.is_whole else f"tl.arange(0, {axis.size_var})"
-
-
 # -- products ------------------------------------------------------------------------
 
 

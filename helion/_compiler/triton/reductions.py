@@ -10,9 +10,10 @@ import torch
 
 from ..ast_extension import assign, expr, statements, text_of
 from ..backend import AtenRule
+from ..codegen_text import expand
 from ..device_ir import _max_and_sum_exp, _sum_and_squares
+from ..node_args import first_value
 from ..node_masking import IDENTITIES
-from .aten_rules import local_index
 from .dtypes import number_text, triton_dtype
 
 if TYPE_CHECKING:
@@ -114,11 +115,8 @@ class IndexFold:
         ]
 
     def _index(self, state: CodegenState, fake: torch.Tensor, dim: int) -> ast.expr:
-        axis = state.launch.axis_of(fake.shape[_dim(state)])
-        text = "tl.arange(0, 1)" if axis is None else local_index(axis)
-        rank = state.launch.rank(fake.shape)
-        items = ", ".join(":" if i == dim else "None" for i in range(rank))
-        index = expr(text if rank == 1 else f"{text}[{items}]")
+        positions = state.launch.local_index(fake.shape[_dim(state)])
+        index = expand(positions, dim, state.launch.rank(fake.shape))
         shape = state.shape_expr(fake.shape)
         return state.lift(expr("tl.broadcast_to({i}, {s})", i=index, s=shape), "index")
 
@@ -323,23 +321,18 @@ def _operand(state: CodegenState) -> tuple[ast.expr, torch.Tensor, int]:
     return state.expr_arg(0), fake, dim
 
 
-def _result(state: CodegenState) -> torch.Tensor:
-    value = state.value
-    return value[0] if isinstance(value, (list, tuple)) else value
-
-
 def _identity(state: CodegenState, value: Any = None) -> ast.expr:
     """Return an accumulator full of what changes nothing."""
     dtype = state.fake_arg(0).dtype
     if value is None:
         value = IDENTITIES[state.node.target](dtype)
     text = f"tl.full({{s}}, {number_text(value, dtype)}, {triton_dtype(dtype)})"
-    return expr(text, s=state.shape_expr(_result(state).shape))
+    return expr(text, s=state.shape_expr(first_value(state.node).shape))
 
 
 def _above_splits(state: CodegenState, value: ast.expr) -> ast.expr:
     """Return a value of all splits with a dim for them, of size 1, before its own."""
-    if not state.launch.rank(_result(state).shape):
+    if not state.launch.rank(first_value(state.node).shape):
         return value
     return expr("tl.expand_dims({v}, 0)", v=value)
 
