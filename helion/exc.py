@@ -733,3 +733,12 @@ class AutodiffKernelNotCalled(BaseError):
 
 class AutodiffNotSupported(BaseError):
     template = "no backward kernel can be derived: {reason}"
+    hint = "wrap the kernel and one for its gradient in a torch.autograd.Function"
+
+
+class EagerBackward(BaseWarning):
+    template = "the gradient of kernel {name} is computed by its body, run eagerly"
+    hint = (
+        "for a fast backward write a kernel for it, and wrap both in a "
+        "torch.autograd.Function"
+    )

@@ -216,6 +216,14 @@ def run_compiled(
     return map_tensors(lambda tensor: tensor.cpu(), result)
 
 
+def run_scenario(way: str, scenario: Callable[[str], None]) -> None:
+    """Call ``scenario(device)``, in which kernels are called as users call them."""
+    if way == "interpreted":
+        interpreter_worker.call(scenario, ("cpu",))
+    else:
+        scenario("cuda" if way == "compiled" else "cpu")
+
+
 WAYS: dict[str, Callable[..., Any]] = {
     "plain": run_plain,
     "eager": run_eager,

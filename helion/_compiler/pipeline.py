@@ -51,6 +51,7 @@ from .split_reduction import split_reductions
 from .type_dump import dump_types
 from .type_propagation import propagate_types
 from .warn_shared_stores import warn_shared_stores
+from .written_arguments import written_places
 
 if TYPE_CHECKING:
     import types
@@ -70,6 +71,7 @@ class HostProgram:
     host: HostFunction
     env: CompileEnvironment
     ir: DeviceIR
+    arguments: tuple[Any, ...] = ()  # fakes, and symbols for numbers
     guards: str = ""
     guard_values: tuple[Any, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,6 +80,10 @@ class HostProgram:
     def closure(self) -> dict[str, Any]:
         """Values of the kernel's free variables, for the wrapper."""
         return self.host.closure
+
+    def written_places(self, fakes: tuple[torch.Tensor, ...]) -> frozenset[int]:
+        """Return the places of those arguments whose memory the kernel changes."""
+        return written_places(self.ir, fakes)
 
     def default_config(self) -> Config:
         """Return the Config used where the user gives none."""
@@ -142,7 +148,7 @@ def _compile(
         _analyze(env, ir)
         if settings.debug:
             env.specialized.check()
-    program = HostProgram(host, env, ir)
+    program = HostProgram(host, env, ir, tuple(values.values()))
     program.guards, program.guard_values = guards.of(host, env)
     _count(env)
     dump("time", lambda: f"stage 1: {(time.perf_counter() - start) * 1e3:.1f} ms")

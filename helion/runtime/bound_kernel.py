@@ -15,9 +15,11 @@ import torch
 from helion import exc
 from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
+from helion.runtime import gradients
 from helion.runtime.config import Config
 from helion.runtime.ref_mode import run_eagerly
 from helion.runtime.settings import RefMode, Settings
+from helion.runtime.specialization import tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,6 +62,7 @@ class BoundKernel:
         self._compiled: dict[Config, CompiledConfig] = {}
         self._lock = threading.RLock()
         self._config_locks: dict[Config, threading.Lock] = {}
+        self._runners: dict[bool, Callable[..., Any]] = {}
         self._run: Callable[..., Any] = self._first_run
         if device.type == "cpu" or self.is_eager():
             self._run = self._run_here
@@ -95,6 +98,12 @@ class BoundKernel:
             self.analyze(self._late_args)
         assert self._program is not None
         return self._program
+
+    @functools.cached_property
+    def written_arguments(self) -> frozenset[int]:
+        """Places, among all tensors in the arguments, of those the kernel changes."""
+        program = self.program
+        return program.written_places(tuple(tensors_in(program.arguments)))
 
     def is_eager(self) -> bool:
         """Whether calls run the Python body; on a CPU the environment has a say."""
@@ -139,7 +148,22 @@ class BoundKernel:
             args = self.kernel.normalize_args(*args)
         if ConstExpr in map(type, args):
             args = tuple(map(unwrap, args))
-        return self._run(*args)
+        return self.runner(gradients.needs_gradient(args))(*args)
+
+    def runner(self, with_gradient: bool) -> Callable[..., Any]:
+        """Return what runs calls, and tells autograd of them where that is needed."""
+        found = self._runners.get(with_gradient)
+        if found is None:
+            found = self._runners[with_gradient] = self._new_runner(with_gradient)
+        return found
+
+    def _new_runner(self, with_gradient: bool) -> Callable[..., Any]:
+        run = self._run
+        if self.is_eager():
+            return run  # plain PyTorch, which autograd sees by itself
+        if self.written_arguments:
+            run = gradients.with_versions(self, run)
+        return gradients.with_gradient(self, run) if with_gradient else run
 
     def _first_run(self, *args: Any) -> Any:
         self.analyze(args)
@@ -178,6 +202,7 @@ class BoundKernel:
         normalized = self._normalized(config)
         if self.device.type != "cpu" and not self.is_eager():
             self._run = self._compile(normalized, allow_print=True).function
+            self._runners.clear()
         is_change = self._config is not None
         self._config = normalized
         if is_change:

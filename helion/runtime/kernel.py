@@ -5,20 +5,25 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import itertools
 import textwrap
 import threading
 import types
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn, overload
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from helion import exc
 from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
 from helion.runtime.bound_kernel import BoundKernel, no_search
 from helion.runtime.config import Config
+from helion.runtime.device import on_device
+from helion.runtime.gradients import needs_gradient
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import Facts, Specializer, kernel_device, tensors_in
 
@@ -37,6 +42,16 @@ class Plan:
 
     facts: Facts
     runners: dict[Hashable, Runner] = field(default_factory=dict)
+
+
+# Kernels by a name that a graph of torch.compile can hold.
+_kernels: weakref.WeakValueDictionary[str, Kernel] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def kernel_of(token: str) -> Kernel:
+    """Return the kernel that has this token."""
+    return _kernels[token]
 
 
 class Kernel:
@@ -80,6 +95,8 @@ class Kernel:
         # Several bound kernels of one key differ in facts found while compiling.
         self._bound: dict[Hashable, list[BoundKernel]] = {}
         self._lock = threading.RLock()
+        self._token = f"{fn.__module__}.{fn.__qualname__}#{next(_numbers)}"
+        _kernels[self._token] = self
         self.has_warned = False
 
     def __repr__(self) -> str:
@@ -89,6 +106,11 @@ class Kernel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run on these arguments and return what the function returns."""
+        if is_dynamo_compiling():
+            # This import happens while Dynamo reads the call, which has loaded it.
+            from helion.runtime import graph_calls
+
+            return graph_calls.call(self._token, args, kwargs)
         if kwargs or len(args) != self._arity:
             args = self.normalize_args(*args, **kwargs)
         plan = self._plans.get(tuple(map(type, args)))
@@ -119,27 +141,31 @@ class Kernel:
             self._refuse_fakes(bound, args)
             if not bound.is_eager():
                 bound.ensure_config_exists(args)
-            runner = self._runner_of(bound, key, ConstExpr in map(type, args))
+            runner = self._runner_of(bound, key, args)
             if len(plan.runners) >= MAX_RUNNERS:
                 plan.runners.clear()
             plan.runners[facts] = runner
         return runner
 
-    def _runner_of(self, bound: BoundKernel, key: Hashable, is_wrapped: bool) -> Runner:
-        """Return a function of the arguments; ``is_wrapped``: some are ConstExpr."""
+    def _runner_of(
+        self, bound: BoundKernel, key: Hashable, args: tuple[Any, ...]
+    ) -> Runner:
+        """Return a function that runs all calls with the facts of this one."""
         variants = self._bound[key]
+        is_wrapped = ConstExpr in map(type, args)
+        with_gradient = needs_gradient(args)
         is_sole = bound.device.type != "cpu" and bound.is_unconditional
         if is_sole and not is_wrapped:
-            return bound._run
+            return on_device(kernel_device(args), bound.runner(with_gradient))
 
         def choosing(*args: Any) -> Any:
             plain = tuple(map(unwrap, args)) if is_wrapped else args
             for candidate in variants:
                 if candidate.accepts(plain):
-                    return candidate._run(*plain)
-            return self._bound_for(key, args)._run(*plain)
+                    return candidate.runner(with_gradient)(*plain)
+            return self._bound_for(key, args).runner(with_gradient)(*plain)
 
-        return choosing
+        return on_device(kernel_device(args), choosing)
 
     def _refuse_fakes(self, bound: BoundKernel, args: tuple[Any, ...]) -> None:
         """A launch needs memory to work on, which fake and meta tensors lack."""

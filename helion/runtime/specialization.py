@@ -66,7 +66,8 @@ class Identity:
 
 def exact_key(tensor: torch.Tensor) -> Hashable:
     """Return all that a compile could depend on: the finest of the tensor keys."""
-    return tensor.dtype, tensor.shape, tensor.stride(), tensor.device
+    layout = tensor.shape, tensor.stride()
+    return tensor.dtype, *layout, tensor.device, tensor.requires_grad
 
 
 def static_key(tensor: torch.Tensor) -> Hashable:
@@ -356,7 +357,8 @@ class Specializer:
         is_constant = place in self.constants
         if kind in _PLAIN_TENSORS:
             # exact_key, without the call.
-            return f"{name}.dtype, {name}.shape, {name}.stride(), {name}.device"
+            facts = ("dtype", "shape", "stride()", "device", "requires_grad")
+            return ", ".join(f"{name}.{fact}" for fact in facts)
         if kind in _PLAIN_SCALARS and not is_constant:
             return ""
         # Equality does not tell the zeros of float apart.

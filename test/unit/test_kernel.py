@@ -57,6 +57,7 @@ class StubProgram:
 
     name: str
     params: str
+    arguments: tuple[Any, ...] = ()
     guards: str = ""
     guard_values: tuple[Any, ...] = ()
     closure: dict[str, object] = field(default_factory=dict)
@@ -68,6 +69,9 @@ class StubProgram:
 
     def default_config(self) -> helion.Config:
         return self.env.config_spec.default_config()
+
+    def written_places(self, fakes: tuple[torch.Tensor, ...]) -> frozenset[int]:
+        return frozenset()
 
     def generate(self, config: helion.Config) -> str:
         closure = "_closure, " if self.closure else ""
