@@ -162,13 +162,14 @@ def _flattenable(env: CompileEnvironment, ir: DeviceIR) -> Any:
         if any(symbols.static_int(b) != 0 for b, _ in info.bounds):
             return False
         extents = [i.extent for i in infos]
-        nodes = _nodes_under(ir, info.graph_id)
+        nodes = nodes_under(ir, info.graph_id)
         return all(_is_plain(n, extents, blocks) for n in nodes)
 
     return check
 
 
-def _nodes_under(ir: DeviceIR, graph_id: int) -> list[fx.Node]:
+def nodes_under(ir: DeviceIR, graph_id: int) -> list[fx.Node]:
+    """Return the nodes of a graph and of all that it calls."""
     chosen = {g.graph_id: g for g in ir.graphs}
     ids = ir.reachable(graph_id, chosen)
     return [n for i in ids for n in chosen[i].graph.nodes]

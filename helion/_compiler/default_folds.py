@@ -1,0 +1,207 @@
+"""The pick for launches that fold axes: rows or chunks that keep threads busy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..language.memory_ops import load
+from .default_launch import Launch, floor_power, next_power
+from .node_args import raw_arg
+
+if TYPE_CHECKING:
+    from ..autotuner.config_spec import ReductionLoopSpec
+
+FOLD_NUMEL = 8192
+MAX_PERSISTENT = 16384
+CARRIED_ROWS = 4
+REREAD_NUMEL = 32768
+STRIP_WIDTH = 128
+SPLIT_BELOW = 2
+SPLIT_TURNS = 8
+SPLIT_PROGRAMS = 8
+MAX_SPLITS = 256
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How a program folds a strip of columns, and how many an SM should have."""
+
+    warps: int
+    per_thread: int
+    per_sm: int
+
+
+# By how many rows of a strip stand side by side in a warp; see benchmarks/NOTES.md.
+STRIPS = {1: Strip(1, 32, 24), 2: Strip(2, 64, 6), 4: Strip(4, 128, 2)}
+
+
+def folds(launch: Launch) -> bool:
+    """Tell whether a launch is about axes that are folded, or held as a whole."""
+    kinds = {type(n.meta.get("lowering")).__name__ for n in launch.nodes}
+    is_long = any(size > 16 for size in launch.whole.values())
+    return "ReductionLowering" in kinds or is_long
+
+
+class FoldPicker(Launch):
+    """Keeps about ``FOLD_NUMEL`` elements of the widest value in a program."""
+
+    def choose(self) -> None:
+        """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
+        runs = self.contiguous_axes()
+        whole = self.whole
+        if len(whole) == len(runs) == 1 and self._strips(
+            next(iter(runs)), max(whole.values())
+        ):
+            return
+        for block_id in self.blocks:
+            self.sizes[block_id] = self._fold_block(block_id, runs, bool(whole))
+        self._shrink(sorted(runs), FOLD_NUMEL)
+        tile = math.prod(self.sizes[b] for b in runs) if whole else 1
+        for spec in self.chunks:
+            spec.default = self._chunk(spec, tile)
+        per_thread = 32
+        if whole and tile == 1:
+            per_thread = self._widen_rows(max(whole.values()))
+            once = [s.block_id for s in self.chunks if self._is_read_once(s)]
+            if once:
+                # Two turns at a time: the second one loads while the first one folds.
+                self._unroll(once)
+                per_thread = 64
+        self._split_folds(SPLIT_PROGRAMS)
+        self._fold_warps(whole, tile, per_thread)
+
+    def _shrink(self, runs: list[int], most: int) -> None:
+        """Halve the longest of several runs until all have ``most`` elements."""
+        while len(runs) > 1 and math.prod(self.sizes[b] for b in runs) > most:
+            longest = max(runs, key=lambda b: (self.sizes[b], -b))
+            if self.sizes[longest] <= self.blocks[longest].min_size:
+                return
+            self.sizes[longest] //= 2
+
+    def _unroll(self, block_ids: list[int]) -> None:
+        self.set_each(
+            "range_unroll_factors",
+            self.spec.ranges,
+            0,
+            lambda loop: 2 if set(loop.block_ids) & set(block_ids) else 0,
+        )
+
+    def _strips(self, run: int, length: int) -> bool:
+        """Fold columns in strips, if the launch can be split along them.
+
+        A warp as wide as the strip adds up rows without exchanging anything; narrow
+        strips have rows side by side in a warp, and fold longer chunks.
+        """
+        if not self.spec.split_reductions:
+            return False
+        width = self.clamped(run, STRIP_WIDTH)
+        side_by_side = min(max(STRIP_WIDTH // width, 1), max(STRIPS))
+        strip = STRIPS[side_by_side]
+        chunk = max(strip.per_thread * 32 * strip.warps // width, 8)
+        if length <= chunk or any(b != run and b in self.grid for b in self.blocks):
+            return False
+        self.sizes.update({b: width if b == run else 1 for b in self.blocks})
+        for spec in self.chunks:
+            spec.default = self._bounded(spec, chunk)
+        self._split_folds(strip.per_sm)
+        self.preferred["num_warps"] = strip.warps
+        return True
+
+    def _split_folds(self, per_sm: int) -> None:
+        """Let several programs fold a long axis where tiles alone are too few."""
+        chunks = {s.block_id: s.default for s in self.chunks}
+        tiles = math.prod(-(-self.hint(b) // self.sizes.get(b, 1)) for b in self.grid)
+        for spec in self.spec.split_reductions:
+            if spec.block_id not in chunks:
+                continue
+            chunk = max(chunks[spec.block_id] or spec.size_hint, 1)
+            turns = -(-spec.size_hint // chunk)
+            wanted = per_sm * self.sms() // max(tiles, 1)
+            if tiles < SPLIT_BELOW * self.sms() and turns >= SPLIT_TURNS:
+                spec.default = floor_power(min(wanted, turns, MAX_SPLITS))
+
+    def _fold_block(self, block_id: int, runs: set[int], has_whole: bool) -> int:
+        """Tile the contiguous axis; beside whole rows one index at a time will do."""
+        if block_id in runs:
+            limit = 64 if has_whole else 2048
+            size = min(next_power(self.hint(block_id)), limit)
+        else:
+            size = 4 if block_id in self.grid and not has_whole else 1
+        return self.clamped(block_id, size)
+
+    def _chunk(self, spec: ReductionLoopSpec, tile: int) -> int:
+        """Return how much of a folded axis to hold; all of it if registers allow."""
+        padded = next_power(spec.size_hint)
+        limit = MAX_PERSISTENT if tile == 1 else FOLD_NUMEL // tile
+        if padded <= limit and self._stays_below(spec.block_id, limit):
+            return spec.size_hint
+        spec.default = None
+        numel = FOLD_NUMEL if tile > 1 or self._is_read_once(spec) else REREAD_NUMEL
+        return self._bounded(spec, max(min(numel // tile, padded), 16))
+
+    def _is_read_once(self, spec: ReductionLoopSpec) -> bool:
+        """Whether an axis is walked in chunks, by one loop only."""
+        is_looped = spec.default is None or spec.default < spec.size_hint
+        splits = self.spec.split_reductions
+        return is_looped and any(s.block_id == spec.block_id for s in splits)
+
+    def _stays_below(self, block_id: int, limit: int) -> bool:
+        """Whether an axis fits into a tile; a dynamic length becomes a guard."""
+        numel = self.env.block_sizes[block_id].numel
+        return numel is None or bool(numel <= limit)
+
+    def _bounded(self, spec: ReductionLoopSpec, chunk: int) -> int:
+        """Return a chunk within the caps."""
+        most = self.spec.max_reduction_chunk or chunk
+        return min(chunk, floor_power(most), spec.cap(self.spec))
+
+    def _widen_rows(self, row: int) -> int:
+        """Short rows share a program; return how many elements a thread should have.
+
+        Two rows that are multiplied by the same weights load these once.
+        """
+        padded, per_thread = next_power(row), 32
+        rows = max(2048 // padded, 1)
+        loads, shared = self._row_loads()
+        if shared and rows == loads == 1 and 2 * padded <= MAX_PERSISTENT:
+            rows, per_thread = 2, 64
+        for block_id in self.blocks:
+            info = self.env.block_sizes[block_id]
+            if block_id in self.grid and self._is_carried_over(info):
+                share = self.hint(block_id) // (CARRIED_ROWS * self.sms())
+                self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
+                continue
+            is_grid = block_id in self.grid
+            while rows > 1 and is_grid and self.hint(block_id) < 4 * rows * self.sms():
+                rows //= 2
+            self.sizes[block_id] = rows
+        return per_thread if rows > 1 else 32
+
+    def _row_loads(self) -> tuple[int, int]:
+        """Return how many loads are of rows, and how many all rows have in common."""
+        rows = shared = 0
+        for node in self.nodes:
+            kinds = [e[0] for e in raw_arg(node, 1)] if node.target is load else []
+            rows += "full" in kinds and len(kinds) > 1
+            shared += kinds == ["full"]
+        return rows, shared
+
+    def _is_carried_over(self, info: Any) -> bool:
+        """Whether a tile of rows is only walked by an inner loop."""
+        return any(b.bounded_by == info.block_id for b in self.env.block_sizes)
+
+    def _fold_warps(self, whole: dict[int, int], tile: int, per_thread: int) -> None:
+        numel = tile
+        for block_id in self.blocks:
+            if not self._is_carried_over(self.env.block_sizes[block_id]):
+                numel = max(numel, tile) * (self.sizes[block_id] if tile == 1 else 1)
+        width, is_looped = 1, False
+        for block_id, size in whole.items():
+            spec = next((s for s in self.chunks if s.block_id == block_id), None)
+            chunk = spec.default if spec is not None and spec.default else size
+            width = max(width, min(next_power(chunk), next_power(size)))
+            is_looped |= chunk < size
+        warps = floor_power(max(numel * width // (per_thread * 32), 1))
+        self.preferred["num_warps"] = min(max(warps, 4), 32 if is_looped else 16)
