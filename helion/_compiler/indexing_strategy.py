@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from ..language.low_bit_ops import BYTE_DTYPES
 from . import symbols
 from .ast_extension import expr, literal
 from .codegen_text import conjunction, expand
@@ -24,7 +25,8 @@ class Access:
 
     ``index`` has one tuple per element, ``("tile", block_id)``, ``("full", block_id)``,
     ``("scalar", value)``, ``("tensor", value)``, ``("slice", start, step, length)`` or
-    ``("new",)``; ``shape`` are the device extents of the selection.
+    ``("new",)``; a fifth item of a slice says that it may run past the end. ``shape``
+    are the device extents of the selection.
     """
 
     state: CodegenState
@@ -35,12 +37,15 @@ class Access:
     shape: list[int]
     extra_mask: ast.expr | None = None
     extra_shape: list[int] | None = None
+    base: ast.expr | None = None  # pointers that are not those of a parameter
 
     @classmethod
     def of(cls, state: CodegenState, shape: list[int]) -> Access:
         """Read tensor and index from the first two arguments of a node."""
         node = state.node.args[0]
         assert isinstance(node, torch.fx.Node)
+        lanes = state.node.kwargs.get("lanes")
+        is_masked = isinstance(lanes, torch.fx.Node)
         return cls(
             state,
             str(node.args[0]),
@@ -48,6 +53,8 @@ class Access:
             state.arg(1),
             state.fake_arg(1),
             shape,
+            state.resolve(lanes) if is_masked else None,
+            list(lanes.meta["val"].shape) if is_masked else None,
         )
 
 
@@ -94,7 +101,7 @@ def align(
         # A size-1 dim meets one that Triton does not see.
         shape = [extent for i, extent in enumerate(shape) if i not in extra]
         if launch.rank(shape) == 0:
-            return expr("tl.sum({v}, 0)", v=expr("tl.reshape({v}, [1])", v=value))
+            return expr("device_folds.only(tl.reshape({v}, [1]))", v=value)
         flat = expr("tl.reshape({v}, {s})", v=value, s=launch.shape_expr(shape))
         value = launch.share(flat, "v")
         own = launch.rank(shape)
@@ -112,7 +119,10 @@ class PointerIndexing(IndexingStrategy):
         pointer, mask = self.pointer(access), self.mask(access)
         if mask is None:
             return expr(f"tl.load({{p}}{options})", p=pointer)
-        other = literal(access.state.node.meta.get("other", 0))
+        dtype, other = access.tensor.dtype, access.state.node.meta.get("other", 0)
+        if dtype.itemsize == 1 and dtype.is_floating_point and not _is_bytes(access):
+            other = float(other)  # Triton casts no integer to an 8-bit float
+        other = literal(other)
         return expr(
             f"tl.load({{p}}, {{m}}, other={{o}}{options})", p=pointer, m=mask, o=other
         )
@@ -134,6 +144,7 @@ class PointerIndexing(IndexingStrategy):
                 access.extra_mask, access.extra_shape or [], access.shape, launch
             )
             terms.append(extra)
+        terms += _limits(access)
         mask = conjunction(terms)
         return None if mask is None else launch.share(mask, name)
 
@@ -141,7 +152,9 @@ class PointerIndexing(IndexingStrategy):
         """Return base plus offsets."""
         launch = access.state.launch
         origin = launch.env.host_origin(access.tensor)
-        base = launch.tensor_arg(access.host, origin)
+        base = access.base
+        if base is None:
+            base = expr(launch.tensor_arg(access.host, origin, _is_bytes(access)))
         offsets = _Offsets(access, origin)
         terms = offsets.terms()
         if offsets.rank and not offsets.is_spread:
@@ -149,12 +162,26 @@ class PointerIndexing(IndexingStrategy):
             shape = launch.shape_expr(access.shape)
             terms.append(expr("tl.zeros({shape}, tl.int32)", shape=shape))
         if not terms:
-            return expr(base)
+            return base
         total = terms[0]
         for term in terms[1:]:
             total = expr("{a} + {b}", a=total, b=term)
         total = launch.share(total, _name("offsets", access))
-        return expr(f"{base} + {{total}}", total=total)
+        return expr("{base} + {total}", base=base, total=total)
+
+
+def _limits(access: Access) -> list[ast.expr]:
+    """Return which lanes of open slices lie inside the tensor."""
+    if not any(element[0] == "slice" and len(element) > 4 for element in access.index):
+        return []
+    offsets = _Offsets(access, access.state.launch.env.host_origin(access.tensor))
+    offsets.terms()
+    return offsets.limits
+
+
+def _is_bytes(access: Access) -> bool:
+    """Whether the elements are bytes in the kernel, whatever torch takes them for."""
+    return access.tensor.dtype in BYTE_DTYPES
 
 
 def _name(kind: str, access: Access) -> str:
@@ -173,6 +200,7 @@ class _Offsets:
         self.rank = self.launch.rank(access.shape)
         self.places = self._places()
         self.is_spread = False
+        self.limits: list[ast.expr] = []
 
     def _places(self) -> list[int | None]:
         """Return the Triton dim of each dim of the selection, None if it has none."""
@@ -224,8 +252,13 @@ class _Offsets:
 
     def _tensor(self, value: ast.expr, fake: torch.Tensor, end: int) -> ast.expr:
         """Place the dims of an index tensor so that they end before dim ``end``."""
+        positions = range(end - fake.dim(), end)
+        target = [self.access.shape[position] for position in positions]
+        value = align(value, list(fake.shape), target, self.launch)
+        if self.launch.rank(target) == 0:
+            return self._wide(value)
         items = ["None"] * self.rank
-        for position in range(end - fake.dim(), end):
+        for position in positions:
             place = self.places[position]
             if place is not None:
                 items[place] = ":"
@@ -251,12 +284,21 @@ class _Offsets:
         axis = self.launch.axis_of(extent)
         index = expr(axis.index) if axis is not None else expr("tl.arange(0, 1)")
         if kind == "slice":
-            _, start, step, _ = element
+            index = self.launch.local_index(extent)
+            start, step = element[1:3]
             index = index if step == 1 else expr(f"{{i}} * {step}", i=index)
             if symbols.static_int(start) != 0:
                 start = self.launch.size_expr(start)
                 index = expr("({s} + {i})", s=start, i=index)
+            if len(element) > 4:
+                return self._limited(self._spread(index, out), dim)
         return self._spread(index, out)
+
+    def _limited(self, index: ast.expr, dim: int) -> ast.expr:
+        """Note that positions past the end of a dim are not to be accessed."""
+        size = self.launch.size_expr(self.access.tensor.size(dim))
+        self.limits.append(expr("({i} < {s})", i=index, s=size))
+        return index
 
     def _tile_index(self, axis: Any) -> ast.expr | None:
         """Return the tile's index; one linear index where flattened dims collapse.

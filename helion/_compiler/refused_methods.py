@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import exc
-from ..language.view_ops import split
-from . import symbols
 from .function_modes import (
     DEVICE_HANDLERS,
     HOST_HANDLERS,
@@ -62,18 +60,6 @@ _DATA_SIZED = (
     torch.bincount,
     torch.Tensor.bincount,
 )
-_SPLITS = (
-    torch.split,
-    torch.Tensor.split,
-    torch.tensor_split,
-    torch.Tensor.tensor_split,
-    torch.hsplit,
-    torch.vsplit,
-    torch.dsplit,
-    torch.Tensor.hsplit,
-    torch.Tensor.vsplit,
-    torch.Tensor.dsplit,
-)
 
 
 def _refused(name: str, hint: str) -> Handler:
@@ -98,47 +84,6 @@ def refuse_data_sized_on_host(tracer: GraphTracer, *args: Any, **kwargs: Any) ->
     """Kernels are compiled for sizes, which these results do not have."""
     raise exc.DataDependentOutputShapeNotSupported(
         op="this function", hint="call it before the kernel and pass the result"
-    )
-
-
-@handles(DEVICE_HANDLERS, *_SPLITS)
-def refuse_split(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
-    """Parts of a tile have no fixed place in memory or registers."""
-    raise exc.UnsupportedSplitOperation(op="torch.split")
-
-
-@handles(DEVICE_HANDLERS, torch.unbind, torch.Tensor.unbind)
-def device_unbind(tracer: GraphTracer, value: torch.Tensor, dim: int = 0) -> Any:
-    """Both halves of a dim of size 2."""
-    if value.dim() == 0 or value.size(dim) != 2:
-        raise exc.UnsupportedSplitConfiguration(
-            op="torch.unbind", requirement="the dim must have size 2"
-        )
-    return split(value.movedim(dim, -1))
-
-
-@handles(DEVICE_HANDLERS, torch.chunk, torch.Tensor.chunk)
-def device_chunk(
-    tracer: GraphTracer, value: torch.Tensor, chunks: int, dim: int = 0
-) -> Any:
-    """Both halves of a dim with a constant size."""
-    size = symbols.static_int(tracer.env.size_of(value.size(dim)))
-    if chunks != 2 or size is None or size & (size - 1) or size < 2:
-        raise exc.UnsupportedSplitConfiguration(
-            op="torch.chunk",
-            requirement="2 chunks of a dim whose size is a constant power of two",
-        )
-    at = dim % value.dim()
-    sizes = list(value.size())
-    pair = value.reshape([*sizes[:at], 2, size // 2, *sizes[at + 1 :]])
-    return split(pair.movedim(at, -1))
-
-
-@handles(DEVICE_HANDLERS, torch.flip, torch.Tensor.flip, torch.fliplr, torch.flipud)
-def refuse_flip(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
-    """Moving elements inside a tile needs memory."""
-    raise exc.UnsupportedIndexRemapping(
-        op="torch.flip", index="a reversed dim", hint="load with a reversed index"
     )
 
 

@@ -48,7 +48,7 @@ def device_getitem(tracer: GraphTracer, value: torch.Tensor, index: Any) -> Any:
 def view_subscript(
     tracer: GraphTracer, value: torch.Tensor, items: list[Any]
 ) -> torch.Tensor:
-    """Apply ``None``, slices, numbers and ``...`` to a device value."""
+    """Apply ``None``, slices, numbers, positions and ``...`` to a device value."""
     given = sum(i is not None and i is not ... for i in items)
     if given > value.dim():
         raise exc.RankMismatch(
@@ -69,9 +69,29 @@ def view_subscript(
             dim += 1
         elif _is_index(item):
             value = device_select(tracer, value, dim, item)
+        elif isinstance(item, torch.Tensor) and item.dtype in _POSITIONS:
+            value = _look_up(tracer, value, dim, item)
+            dim += item.dim()
         else:
             raise _refused_index(tracer, item)
     return value
+
+
+def _look_up(
+    tracer: GraphTracer, value: torch.Tensor, dim: int, index: torch.Tensor
+) -> torch.Tensor:
+    """Apply an index tensor to a whole dim, whose place its own dims take."""
+    tracer.node_of(index)  # a host tensor has to be loaded first
+    at, _ = _whole_dim(tracer, value, dim, "an index")
+    sizes = list(value.size())
+    flat = index.reshape([index.numel()])
+    found = aten.index_select.default(value, at, flat)
+    if index.dim() == 1:
+        return found
+    return found.reshape([*sizes[:at], *index.size(), *sizes[at + 1 :]])
+
+
+_POSITIONS = (torch.int32, torch.int64, torch.int16, torch.int8, torch.uint8)
 
 
 def _is_index(item: Any) -> bool:
@@ -251,13 +271,14 @@ def _loaded_part(
         return None
     kept = [i for i, element in enumerate(elements) if element[0] != "scalar"]
     kind, *rest = elements[kept[span.dim]]
+    open_end = tuple(rest[3:])
     if kind == "full":
         start, step = span.start, span.step
     elif kind == "slice":
         start, step = rest[0] + span.start * rest[1], rest[1] * span.step
     else:
         return None
-    elements[kept[span.dim]] = ("slice", start, step, extent)
+    elements[kept[span.dim]] = ("slice", start, step, extent, *open_end)
     return elements
 
 

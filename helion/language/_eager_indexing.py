@@ -12,7 +12,7 @@ from .. import exc
 from .tile import Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Torch's own subscripts, even while EagerMode is active.
 native = torch._C.DisableTorchFunction  # no public way switches off modes as well
@@ -55,6 +55,10 @@ class Selection:
     def read(self) -> torch.Tensor:
         """Return a copy of the elements; positions outside are moved to the edge."""
         with native():
+            if self.tensor.dtype == torch.float4_e2m1fn_x2:
+                # Torch moves the bytes of this dtype, but hardly the dtype itself.
+                as_bytes = replace(self, tensor=self.tensor.view(torch.uint8))
+                return as_bytes.read().view(self.tensor.dtype)
             if self.native_index is not None:
                 return self.tensor[self.native_index].clone()
             if 0 in self.shape or self.tensor.numel() == 0:
@@ -64,6 +68,8 @@ class Selection:
 
     def write(self, value: object, mask: torch.Tensor | None = None) -> None:
         """Store ``value`` cast to the tensor's dtype; lanes outside are skipped."""
+        if isinstance(value, torch.Tensor) and mask is None:
+            self = self._trimmed(value)
         fitted = fit_value(self.tensor, self.shape, value)
         with native():
             if self.native_index is not None and mask is None:
@@ -76,6 +82,32 @@ class Selection:
                 fitted, dtype=self.tensor.dtype, device=self.tensor.device
             ).expand(self.shape)
             self.tensor[self.lane_positions(lanes)] = values[lanes]
+
+    def _trimmed(self, value: torch.Tensor) -> Selection:
+        """Leave out the positions past the end of the tensor that no element is for.
+
+        A block size is longer than what is left for the last tile.
+        """
+        if value.ndim != len(self.shape) or self.native_index is not None:
+            return self
+        with native():
+            for dim, (have, want) in enumerate(zip(value.shape, self.shape)):
+                extra = slice(have, want)
+                lanes = self.valid().movedim(dim, 0)
+                if 0 < have < want and not lanes[extra].any():
+                    return self._cut(dim, have)._trimmed(value)
+        return self
+
+    def _cut(self, dim: int, length: int) -> Selection:
+        shape = list(self.shape)
+        shape[dim] = length
+        dims = tuple(
+            i
+            if i.positions.ndim != len(shape) or i.positions.shape[dim] == 1
+            else replace(i, positions=i.positions.narrow(dim, 0, length))
+            for i in self.dims
+        )
+        return replace(self, shape=tuple(shape), dims=dims)
 
     def lane_positions(self, lanes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the positions of the chosen ``lanes``, one vector per tensor dim."""
@@ -97,6 +129,10 @@ class Selection:
         return any(i.span is None for i in self.dims)
 
 
+SELECTORS: dict[type, Callable[[torch.Tensor, list[object]], Selection]] = {}
+"""Who resolves the subscripts of tensors that are no plain memory, by type."""
+
+
 def select(tensor: torch.Tensor, index: object, *, is_padded: bool = True) -> Selection:
     """Resolve ``tensor[index]`` by the rules of the language.
 
@@ -113,6 +149,9 @@ def select(tensor: torch.Tensor, index: object, *, is_padded: bool = True) -> Se
         exc.InvalidIndexingType: an element that cannot be an index.
     """
     elements = _complete(tensor, _elements(index), is_padded)
+    selector = SELECTORS.get(type(tensor))
+    if selector is not None:
+        return selector(tensor, elements)
     if tensor.ndim == 0:
         # One more dim, shared with the tensor, spares a special case everywhere else.
         tensor, elements = tensor.unsqueeze(0), [*elements, 0]

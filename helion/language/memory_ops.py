@@ -9,7 +9,9 @@ import torch
 from .. import exc
 from . import _decorators
 from ._eager import is_loaded, mark_loaded
+from ._eager_axes import note_load
 from ._eager_indexing import Selection, fit_mask, native, select
+from .stack_ops import StackTensor, stack_load, stack_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @_decorators.api(is_device_only=True)
 def load(
-    tensor: torch.Tensor,
+    tensor: torch.Tensor | StackTensor,
     index: Sequence[object],
     extra_mask: torch.Tensor | None = None,
     eviction_policy: str | None = None,
@@ -29,7 +31,7 @@ def load(
     and ints and 0-d tensors drop the dim. The result has the dtype of ``tensor``.
 
     Args:
-        tensor: a host tensor.
+        tensor: a host tensor or a stack tensor.
         index: one element for each dim; ``[]`` for a 0-d tensor.
         extra_mask: bools that broadcast to the result; False lanes are masked too.
         eviction_policy: ``"evict_first"``, ``"evict_last"`` or None, a cache hint.
@@ -43,16 +45,18 @@ def load(
 
         row = hl.load(x, [i, tile], extra_mask=tile.index < length)
     """
+    if isinstance(tensor, StackTensor):
+        return stack_load(tensor, _sequence(index), extra_mask)
     result = select(tensor, _sequence(index), is_padded=False).read()
     if extra_mask is not None:
         lanes = fit_mask(extra_mask, tuple(result.shape))
         result = torch.where(lanes, result, torch.zeros_like(result))
-    return mark_loaded(result)
+    return note_load(mark_loaded(result), tensor, index)
 
 
 @_decorators.api(is_device_only=True, impure=True)
 def store(
-    tensor: torch.Tensor,
+    tensor: torch.Tensor | StackTensor,
     index: Sequence[object],
     value: torch.Tensor | bool | float,
     extra_mask: torch.Tensor | None = None,
@@ -60,7 +64,7 @@ def store(
     """Do ``tensor[index] = value``; masked lanes are not written.
 
     Args:
-        tensor: a host tensor.
+        tensor: a host tensor or a stack tensor.
         index: as in :func:`load`.
         value: a number, a 0-d tensor, or a tensor that broadcasts to the selection and
             has its rank (leading dims of size 1 aside); cast to the tensor's dtype.
@@ -71,6 +75,9 @@ def store(
         exc.ShapeMismatch: the value or the mask does not broadcast to the selection.
         exc.DuplicateStoreIndicesError: (eager) a masked store names an element twice.
     """
+    if isinstance(tensor, StackTensor):
+        stack_store(tensor, _sequence(index), value, extra_mask)
+        return
     if is_loaded(tensor):
         raise exc.DeviceTensorSubscriptAssignmentNotAllowed(name="a loaded tensor")
     selection = select(tensor, _sequence(index), is_padded=False)

@@ -1,4 +1,4 @@
-"""How loads, stores and atomics are traced and emitted."""
+"""How loads and stores are traced and emitted."""
 
 from __future__ import annotations
 
@@ -10,18 +10,9 @@ from .. import exc
 from .._compiler.ast_extension import expr, text_of
 from .._compiler.error_text import describe
 from . import _decorators
-from .atomic_ops import (
-    MEMORY_ORDERS,
-    atomic_add,
-    atomic_and,
-    atomic_cas,
-    atomic_max,
-    atomic_min,
-    atomic_or,
-    atomic_xchg,
-    atomic_xor,
-)
+from .low_bit_ops import BYTE_DTYPES
 from .memory_ops import load, store, subscript
+from .stack_ops import StackTensor, stack_load, stack_store
 from .subscript_rules import read_subscript
 
 if TYPE_CHECKING:
@@ -31,47 +22,49 @@ if TYPE_CHECKING:
     from .._compiler.graph_tracer import GraphTracer
 
 EVICTION_POLICIES = (None, "", "evict_first", "evict_last")
-_BINARY_ATOMICS = (
-    atomic_add,
-    atomic_and,
-    atomic_or,
-    atomic_xor,
-    atomic_max,
-    atomic_min,
-    atomic_xchg,
-)
 
 
 @_decorators.type_propagation(load)
 def load_trace(
     tracer: GraphTracer,
-    tensor: torch.Tensor,
+    tensor: torch.Tensor | StackTensor,
     index: Any,
     extra_mask: torch.Tensor | None = None,
     eviction_policy: str | None = None,
 ) -> torch.Tensor:
-    host = _host_node(tracer, tensor, "hl.load")
+    if isinstance(tensor, StackTensor):
+        return stack_load(tensor, index, extra_mask)
+    access = tracer.nested.access(tensor, index)
+    if access is not None:
+        return tracer.nested.load(access, extra_mask, eviction_policy)
+    host = host_node_of(tracer, tensor, "hl.load")
     elements, shape = read_subscript(tracer, tensor, index, extra_mask is not None)
-    _check_mask(tracer, extra_mask, shape)
+    check_mask(tracer, extra_mask, shape)
     if eviction_policy not in EVICTION_POLICIES:
         raise exc.InvalidAPIUsage(
             f"hl.load: eviction_policy is {eviction_policy!r}, but must be one of "
             f"{EVICTION_POLICIES}"
         )
+    extra_mask = tracer.jagged.with_lanes(extra_mask, shape)
     value = tracer.new_value(shape, tensor.dtype)
-    return tracer.emit(load, (host, elements, extra_mask, eviction_policy), value)
+    tracer.emit(load, (host, elements, extra_mask, eviction_policy), value)
+    tracer.jagged.note_load(value)
+    return value
 
 
-def _host_node(tracer: GraphTracer, tensor: Any, name: str) -> Any:
+def host_node_of(tracer: GraphTracer, tensor: Any, name: str) -> Any:
+    """Return the node of the host tensor that ``name`` was given."""
     if not isinstance(tensor, torch.Tensor):
         raise exc.InvalidAPIUsage(f"{name} takes a tensor, not {describe(tensor)}")
     if tracer.env.host_origin(tensor) is None:
         raise exc.InvalidAPIUsage(f"{name} takes a host tensor, not a device value")
-    tracer.env.backend.dtype_text(tensor.dtype)  # refuses what the target lacks
+    if tensor.dtype not in BYTE_DTYPES:
+        tracer.env.backend.dtype_text(tensor.dtype)  # refuses what the target lacks
     return tracer.host_node(tensor)
 
 
-def _check_mask(tracer: GraphTracer, mask: Any, shape: list[int]) -> None:
+def check_mask(tracer: GraphTracer, mask: Any, shape: list[int]) -> None:
+    """Check an ``extra_mask`` for a selection of the given extents."""
     if mask is None:
         return
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
@@ -121,19 +114,29 @@ def load_masked_value(node: Any) -> object:
 @_decorators.type_propagation(store)
 def store_trace(
     tracer: GraphTracer,
-    tensor: torch.Tensor,
+    tensor: torch.Tensor | StackTensor,
     index: Any,
     value: Any,
     extra_mask: torch.Tensor | None = None,
 ) -> None:
-    host = _host_node(tracer, tensor, "hl.store")
+    if isinstance(tensor, StackTensor):
+        stack_store(tensor, index, value, extra_mask)
+        return
+    access = tracer.nested.access(tensor, index)
+    if access is not None:
+        tracer.nested.store(access, value, extra_mask)
+        return
+    host = host_node_of(tracer, tensor, "hl.store")
     elements, shape = read_subscript(tracer, tensor, index, extra_mask is not None)
-    value = _stored_value(tracer, value, shape)
-    _check_mask(tracer, extra_mask, shape)
+    value = stored_value(tracer, value, shape)
+    check_mask(tracer, extra_mask, shape)
+    tracer.jagged.check_store(tensor, shape)
+    extra_mask = tracer.jagged.with_lanes(extra_mask, shape)
     tracer.emit(store, (host, elements, value, extra_mask, shape), None)
 
 
-def _stored_value(tracer: GraphTracer, value: Any, shape: list[int]) -> Any:
+def stored_value(tracer: GraphTracer, value: Any, shape: list[int]) -> Any:
+    """Return a value that fits a selection; host tensors are loaded whole."""
     if isinstance(value, torch.Tensor):
         if tracer.env.host_origin(value) is not None:
             value = load(value, [slice(None)] * value.dim())
@@ -152,12 +155,12 @@ def store_codegen(state: CodegenState) -> ast.expr:
     if state.arg(3) is not None:
         access.extra_mask = state.expr_arg(3)
         access.extra_shape = list(state.fake_arg(3).shape)
-    value = _value_for(state, 2, access.tensor.dtype, shape)
+    value = value_for(state, 2, access.tensor.dtype, shape)
     state.launch.note_store(access)
     return state.launch.indexing(state).store(access, value)
 
 
-def _value_for(
+def value_for(
     state: CodegenState, index: int, dtype: torch.dtype, shape: list[int]
 ) -> ast.expr:
     """Return an argument in the dtype and rank of the selection."""
@@ -187,74 +190,3 @@ def subscript_trace(
         elif item != slice(None):
             raise exc.InvalidIndexingType(index=repr(item))
     return tensor
-
-
-# -- atomics -------------------------------------------------------------------------
-
-
-def _atomic_rules(op: Any, triton_name: str) -> None:
-    @_decorators.type_propagation(op)
-    def trace(
-        tracer: GraphTracer, target: Any, index: Any, *values: Any, **options: Any
-    ) -> torch.Tensor:
-        bound = op.bind((target, index, *values), options)
-        if tracer.env.host_origin(target) is None:
-            raise exc.AtomicOnDeviceTensor(name=f"hl.{op.name}")
-        if bound["sem"] not in MEMORY_ORDERS:
-            raise exc.InvalidAPIUsage(
-                f"hl.{op.name}: sem is {bound['sem']!r}, but must be one of "
-                f"{MEMORY_ORDERS}"
-            )
-        elements, shape = read_subscript(tracer, target, index)
-        given = [v for k, v in bound.items() if k in ("expected", "value")]
-        stored = [_stored_value(tracer, v, shape) for v in given]
-        result = tracer.new_value(shape, target.dtype)
-        args = (tracer.host_node(target), elements, bound["sem"], *stored)
-        return tracer.emit(op, args, result)
-
-    @_decorators.codegen(op)
-    def codegen(state: CodegenState) -> ast.expr:
-        shape = list(state.value.shape)
-        access = state.launch.access(state, shape)
-        dtype = access.tensor.dtype
-        pointer, mask = state.launch.pointer_and_mask(access)
-        values = [
-            _value_for(state, i, dtype, shape) for i in range(3, len(state.node.args))
-        ]
-        values = [_as_block(state, v, shape) for v in values]
-        state.launch.note_store(access)
-        sem = state.node.args[2]
-        texts = ", ".join(f"{{v{i}}}" for i in range(len(values)))
-        holes = {f"v{i}": v for i, v in enumerate(values)}
-        is_masked = mask is not None and op is not atomic_cas
-        mask_text = ", mask={m}" if is_masked else ""
-        holes |= {"m": mask} if is_masked else {}
-        if op is atomic_cas and mask is not None:
-            # tl.atomic_cas has no mask: padded lanes swap a value for itself.
-            return _masked_cas(state, access, (pointer, mask), values)
-        return expr(
-            f"tl.{triton_name}({{p}}, {texts}{mask_text}, sem={sem!r})",
-            p=pointer,
-            **holes,
-        )
-
-
-def _as_block(state: CodegenState, value: ast.expr, shape: list[int]) -> ast.expr:
-    if not shape:
-        return value
-    return expr("tl.broadcast_to({v}, {s})", v=value, s=state.shape_expr(shape))
-
-
-def _masked_cas(
-    state: CodegenState, access: Any, place: tuple[ast.expr, ast.expr], values: Any
-) -> ast.expr:
-    raise exc.BackendUnsupported(
-        backend=state.env.backend.name,
-        detail="hl.atomic_cas on a tile that has padding; use a block size of 1 or one "
-        "that divides the dimension",
-    )
-
-
-for _op in _BINARY_ATOMICS:
-    _atomic_rules(_op, _op.name)
-_atomic_rules(atomic_cas, "atomic_cas")

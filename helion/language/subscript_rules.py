@@ -9,6 +9,7 @@ import torch
 from .. import exc
 from .._compiler import symbols
 from .._compiler.node_args import int_arg
+from .slice_bounds import plan_slice
 from .tile import tile_index
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class SubscriptBuilder:
         elif isinstance(item, int):
             self._integer(item)
         elif isinstance(item, torch.SymInt):
-            self.elements.append(("scalar", item))
+            is_negative = symbols.sym_expr(item).is_negative
+            size = self.tensor.size(self.dim)
+            self.elements.append(("scalar", size + item if is_negative else item))
         elif isinstance(item, torch.Tensor):
             self._tensor(item)
         elif isinstance(item, (list, tuple)) and any(
@@ -109,7 +112,9 @@ class SubscriptBuilder:
         if block is not None and item.step in (None, 1):
             self._tile(block)
             return
-        self._static_slice(item, size)
+        plan = plan_slice(self.env, item, size)
+        self.elements.append(plan.element())
+        self.shape.append(plan.extent)
 
     def _whole(self, size: Any) -> None:
         known = symbols.static_int(size)
@@ -120,46 +125,6 @@ class SubscriptBuilder:
         info = self.env.reduction_dim(size)
         self.elements[-1] = ("full", info.block_id)
         self.shape.append(info.extent)
-
-    def _static_slice(self, item: slice, size: Any) -> None:
-        step = 1 if item.step is None else symbols.static_int(item.step)
-        if step is None or step <= 0:
-            raise exc.InvalidSliceStep(step=item.step)
-        bounds = [
-            None if b is None else symbols.static_int(b)
-            for b in (item.start, item.stop)
-        ]
-        missing = [
-            b is not None and k is None
-            for b, k in zip((item.start, item.stop), bounds, strict=True)
-        ]
-        known = self._known_size(size, bounds)
-        if known is None or any(missing):
-            raise exc.InvalidIndexingType(
-                index="a slice with run-time bounds",
-                hint="use constant bounds, tile.begin:tile.end, "
-                "or a tensor of positions",
-            )
-        start, stop, step = slice(bounds[0], bounds[1], step).indices(known)
-        length = max(0, -(-(stop - start) // step))
-        self.elements.append(("slice", start, step, length))
-        self.shape.append(self.env.reduction_dim(length).extent if length != 1 else 1)
-
-    def _known_size(self, size: Any, bounds: list[int | None]) -> int | None:
-        """Return a size that clips the bounds of a slice as the dim's own does.
-
-        A run-time size does not matter where it reaches to the end of the slice: that
-        it does becomes a guard.
-        """
-        known = symbols.static_int(size)
-        if known is not None or None in bounds[1:]:
-            return known
-        ends = [bound or 0 for bound in bounds]
-        own = set(self.env.symbol_origins) - {b.symbol for b in self.env.block_sizes}
-        is_open = not symbols.sym_expr(size).free_symbols <= own
-        if is_open or min(ends) < 0 or symbols.size_hint(size, -1) < max(ends):
-            return None
-        return max(ends) if bool(size >= max(ends)) else None
 
     def _integer(self, item: int) -> None:
         size = self.tensor.size(self.dim)

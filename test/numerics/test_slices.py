@@ -116,7 +116,7 @@ REFUSED = {
     "no_such_dim": (lambda v, tile, n: v.narrow(2, 0, 1), "dim 2 is out of range"),
     "no_such_column": (lambda v, tile, n: v[:, 100], "index 100 is out of range"),
     "backwards": (lambda v, tile, n: v[:, ::-1], "must be positive"),
-    "positions": (lambda v, tile, n: v[tile.index], "only None, slices, numbers"),
+    "positions": (lambda v, tile, n: v[tile.index], "along a tile"),
     "diagonal": (lambda v, tile, n: torch.einsum("ii->i", v), "different dims"),
     "operands": (lambda v, tile, n: torch.einsum("ij,jk->ik", v), "2 operands, 1 "),
     "result": (lambda v, tile, n: torch.einsum("ij->ik", v), "is not defined"),

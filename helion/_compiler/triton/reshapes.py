@@ -1,69 +1,86 @@
-"""Which reshapes keep every element where torch puts it, tiles being padded."""
+"""Reshapes that keep every element where torch puts it, tiles being padded.
+
+Where padding would come between elements they are gathered: each lane of the result
+looks up the lane that holds its element.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ... import exc
+from ..ast_extension import expr, text_of
+from ..derived_axes import (
+    Count,
+    coordinate,
+    is_dense,
+    lane_count,
+    linear,
+    size_count,
+    total_lanes,
+)
+from ..derived_dims import Group, reshape_groups
+from .gathers import Gather, shape_text
 
 if TYPE_CHECKING:
+    import ast
+
+    from ..codegen_state import CodegenState
     from ..device_function import DeviceFunction
 
-Group = tuple[list[int], list[int]]
+
+def reshaped(
+    state: CodegenState, value: ast.expr, source: list[int], target: list[int]
+) -> ast.expr:
+    """Return a block of extents ``source`` as one of extents ``target``."""
+    launch = state.launch
+    groups = [] if 0 in source else reshape_groups(source, target)
+    for place, group in enumerate(groups):
+        if not _is_in_place(launch, group):
+            value = _gathered(state, value, groups, place)
+    return expr("tl.reshape({v}, {s})", v=value, s=state.shape_expr(target))
 
 
-def reshape_groups(source: list[int], target: list[int]) -> list[Group]:
-    """Pair runs of dims with equal numbers of elements; dims of size 1 are left out."""
-    left = [s for s in source if s != 1]
-    right = [s for s in target if s != 1]
-    groups: list[Group] = []
-    while left and right:
-        mine, theirs = [left.pop(0)], [right.pop(0)]
-        a, b = mine[0], theirs[0]
-        while a != b:
-            if a < b:
-                mine.append(left.pop(0))
-                a *= mine[-1]
-            else:
-                theirs.append(right.pop(0))
-                b *= theirs[-1]
-        groups.append((mine, theirs))
-    return groups
+def _is_in_place(launch: DeviceFunction, group: Group) -> bool:
+    """Whether padding is only at the end of the outermost dims, on both sides."""
+    mine, theirs = group
+    if len(mine) == len(theirs) == 1:
+        return True
+    inner = [*mine[1:], *theirs[1:]]
+    if not all(is_dense(launch, extent) for extent in inner):
+        return False
+    return total_lanes(launch, mine) == total_lanes(launch, theirs) or (
+        is_dense(launch, mine[0]) and is_dense(launch, theirs[0])
+    )
 
 
-def check_reshape(launch: DeviceFunction, source: list[int], target: list[int]) -> None:
-    """Refuse to merge or split dims whose padding would come between elements.
-
-    Only the outermost dim of a run may have padding, and only if it ends up at the end
-    of the outermost dim of the other side, where that dim's own mask hides it.
-    """
-    if 0 in source:
-        return
-    for mine, theirs in reshape_groups(source, target):
-        if len(mine) == len(theirs) == 1:
-            continue
-        inner = [*mine[1:], *theirs[1:]]
-        outer = [_is_padded(launch, dims[0]) for dims in (mine, theirs)]
-        is_hidden = outer == [False, False] or _is_whole(launch, theirs[0])
-        if not is_hidden or any(_is_padded(launch, extent) for extent in inner):
-            raise exc.BackendUnsupported(
-                backend="triton",
-                detail=f"a reshape of {_text(launch, mine)} to {_text(launch, theirs)} "
-                "under this config: a tile or dim is padded to a power of two",
-                hint="use sizes that are powers of two and block sizes that divide the "
-                "dimension, or load the block in its final shape",
-            )
+def _gathered(
+    state: CodegenState, value: ast.expr, groups: list[Group], place: int
+) -> ast.expr:
+    """Move the elements of one group; those before it are done already."""
+    launch = state.launch
+    mine, theirs = groups[place]
+    before = _lanes(launch, [e for _, done in groups[:place] for e in done])
+    after = _lanes(launch, [e for left, _ in groups[place + 1 :] for e in left])
+    have, want = total_lanes(launch, mine), total_lanes(launch, theirs)
+    place_of = Gather(before, have, after, state.fake_arg(0).dtype)
+    flat = expr(f"tl.reshape({{v}}, {shape_text([*before, have, *after])})", v=value)
+    lane = launch.share(expr(f"tl.arange(0, {want})"), "lane")
+    source = _source_lane(launch, groups[place], text_of(lane))
+    index = place_of.spread(launch.share(expr(source), "source"), want)
+    return state.lift(place_of.code(flat, index, want), "moved")
 
 
-def _is_padded(launch: DeviceFunction, extent: int) -> bool:
-    axis = launch.axis_of(extent)
-    return axis is not None and axis.mask is not None
+def _lanes(launch: DeviceFunction, dims: list[int]) -> list[Count]:
+    return [lane_count(launch, e) for e in dims if not launch.is_single(e)]
 
 
-def _is_whole(launch: DeviceFunction, extent: int) -> bool:
-    axis = launch.axis_of(extent)
-    return axis is not None and axis.is_whole
-
-
-def _text(launch: DeviceFunction, dims: list[int]) -> str:
-    return "[" + ", ".join(str(launch.env.size_of(e)) for e in dims) + "]"
+def _source_lane(launch: DeviceFunction, group: Group, lane: str) -> str:
+    """Return where the element of a lane of the result is."""
+    mine, theirs = group
+    lanes = [lane_count(launch, extent) for extent in theirs]
+    sizes = [size_count(launch, extent) for extent in theirs]
+    at = [coordinate(lanes, place, lane) for place in range(len(theirs))]
+    element = linear(at, sizes)
+    sizes = [size_count(launch, extent) for extent in mine]
+    at = [coordinate(sizes, place, element) for place in range(len(mine))]
+    return linear(at, [lane_count(launch, extent) for extent in mine])
