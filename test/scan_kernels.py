@@ -251,3 +251,95 @@ def random_at(offsets: torch.Tensor, seed: int) -> tuple[torch.Tensor, ...]:
         words[2, tile] = c
         words[3, tile] = d
     return first, words
+
+
+# ---- torch's running extrema ----
+
+
+@helion.kernel
+def running(x: torch.Tensor, dim: hl.constexpr) -> tuple[torch.Tensor, ...]:
+    """Return running maxima and minima with their places, along a dim of ``x[i]``."""
+    values = torch.empty([2, *x.size()], dtype=x.dtype, device=x.device)
+    places = torch.empty([2, *x.size()], dtype=torch.int64, device=x.device)
+    for i in hl.grid(x.size(0)):
+        high = torch.cummax(x[i, :, :], dim)
+        values[0, i, :, :] = high.values
+        places[0, i, :, :] = high.indices
+        low, place = x[i, :, :].cummin(dim=dim)
+        values[1, i, :, :] = low
+        places[1, i, :, :] = place
+    return values, places
+
+
+@helion.kernel
+def running_log_sum(x: torch.Tensor) -> torch.Tensor:
+    """Return ``logcumsumexp`` of each row."""
+    out = torch.empty_like(x)
+    for tile in hl.tile(x.size(0)):
+        out[tile, :] = torch.logcumsumexp(x[tile, :], dim=-1)
+    return out
+
+
+@helion.kernel
+def typed_sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return running sums and products of rows, in dtypes that are asked for."""
+    sums = torch.empty(x.size(), dtype=torch.float32, device=x.device)
+    products = torch.empty(x.size(), dtype=torch.int32, device=x.device)
+    for tile in hl.tile(x.size(0)):
+        sums[tile, :] = x[tile, :].cumsum(-1, dtype=torch.float32)
+        products[tile, :] = torch.cumprod(x[tile, :], 1, dtype=torch.int32)
+    return sums, products
+
+
+@helion.kernel
+def torch_scan(x: torch.Tensor, reverse: hl.constexpr) -> torch.Tensor:
+    """Return running products of rows by torch's own scan."""
+    out = torch.empty_like(x)
+    for tile in hl.tile(x.size(0)):
+        out[tile, :] = torch._higher_order_ops.associative_scan(
+            torch.mul, x[tile, :], 1, reverse=reverse
+        )
+    return out
+
+
+# ---- forms of combine functions ----
+
+
+@helion.kernel
+def combine_sum(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return the sum; a kernel may be a combine function."""
+    return left + right
+
+
+@helion.kernel
+def forms(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scans and folds of rows by combine functions of all forms."""
+    scans = torch.empty([5, *x.size()], device=x.device)
+    folds = torch.empty([5, x.size(0)], device=x.device)
+    for tile in hl.tile(x.size(0)):
+        row = x[tile, :]
+        scans[0, tile, :] = hl.associative_scan(lambda a, b: a + b, row, dim=-1)
+        scans[1, tile, :] = hl.associative_scan(combine_sum, row, dim=1, reverse=True)
+        scans[2, tile, :] = hl.associative_scan(torch.maximum, row, 1)
+        scans[3, tile, :] = hl.associative_scan(compose, (row, row), 1)[1]
+        scans[4, tile, :] = hl.associative_scan(first_peak, (row, row * 0), 1)[0]
+        folds[0, tile] = hl.reduce(lambda a, b: a + b, row, dim=-1)
+        folds[1, tile] = hl.reduce(combine_sum, row, dim=1, keep_dims=True).squeeze(1)
+        folds[2, tile] = hl.reduce(torch.maximum, row, 1, float("-inf"))
+        folds[3, tile] = hl.reduce(two_extrema, (row, row), 1, (-1e9, 1e9))[1]
+        folds[4, tile] = hl.reduce(pair_extrema, (row, row), 1, other=(-1e9, 1e9))[0]
+    return scans, folds
+
+
+def two_extrema(
+    a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the larger of the firsts and the smaller of the seconds."""
+    return torch.maximum(a, c), torch.minimum(b, d)
+
+
+def pair_extrema(
+    left: tuple[torch.Tensor, ...], right: tuple[torch.Tensor, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same of two pairs."""
+    return two_extrema(*left, *right)

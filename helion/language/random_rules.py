@@ -16,7 +16,16 @@ from .._compiler.ast_extension import expr
 from . import _decorators
 from .creation_ops import Shape, shape_list
 from .memory_ops import load
-from .random_ops import Seed, Words, rand, rand4x, randint
+from .random_ops import (
+    Seed,
+    Words,
+    check_bounds,
+    positions,
+    rand,
+    rand4x,
+    randint,
+    random_words,
+)
 from .value_rules import extent
 
 if TYPE_CHECKING:
@@ -39,6 +48,7 @@ def rand_trace(
     device: torch.device | None = None,
     offsets: torch.Tensor | None = None,
 ) -> torch.Tensor:
+    tracer.env.check_device(device)
     if offsets is None:
         sizes = [extent(tracer, size) for size in shape_list(shape)]
     else:
@@ -54,6 +64,7 @@ def rand4x_trace(
     offsets: torch.Tensor,
     device: torch.device | None = None,
 ) -> Words:
+    tracer.env.check_device(device)
     shape = list(_counters(offsets).shape)
     values = tuple(tracer.new_value(shape, torch.float32) for _ in range(4))
     return tracer.emit(rand4x, (_seed(seed, tracer), offsets), values)
@@ -68,14 +79,30 @@ def randint_trace(
     seed: Seed,
     device: torch.device | None = None,
 ) -> torch.Tensor:
+    tracer.env.check_device(device)
     least, bound = symbols.static_int(low), symbols.static_int(high)
-    if least is not None and bound is not None and least >= bound:
-        raise exc.TypeInferenceError(
-            f"hl.randint needs low < high, not {low} and {high}"
-        )
+    try:
+        check_bounds(low if least is None else least, high if bound is None else bound)
+    except ValueError as error:
+        raise exc.TypeInferenceError(str(error)) from None
     sizes = [extent(tracer, size) for size in shape_list(shape)]
     value = tracer.new_value(sizes, torch.int32)
     return tracer.emit(randint, (_seed(seed, tracer), low, high), value)
+
+
+@_decorators.type_propagation(positions)
+def positions_trace(tracer: GraphTracer, shape: Shape) -> torch.Tensor:
+    sizes = [extent(tracer, size) for size in shape_list(shape)]
+    return tracer.emit(positions, (), tracer.new_value(sizes, torch.int64))
+
+
+@_decorators.type_propagation(random_words)
+def random_words_trace(
+    tracer: GraphTracer, seed: Seed, offsets: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    shape = list(_counters(offsets).shape)
+    values = tuple(tracer.new_value(shape, torch.int64) for _ in range(2))
+    return tracer.emit(random_words, (_seed(seed, tracer), offsets), values)
 
 
 def _seed(seed: Any, tracer: GraphTracer) -> Any:
@@ -132,6 +159,18 @@ def randint_codegen(state: CodegenState) -> ast.expr:
         return expr(f"{{v}}.to(tl.int32) + tl.full([], {low}, tl.int32)", v=value)
     first = expr("tl.cast({l}, tl.int32)", l=state.expr_arg(1))
     return expr("{v}.to(tl.int32) + {l}", v=value, l=first)
+
+
+@_decorators.codegen(positions)
+def positions_codegen(state: CodegenState) -> ast.expr:
+    return _positions(state)
+
+
+@_decorators.codegen(random_words)
+def random_words_codegen(state: CodegenState) -> list[ast.expr]:
+    holes = {"s": _seed_expr(state), "o": _offsets(state, 1)}
+    words = state.lift(expr("tl.randint4x({s}, {o})", **holes), "words")
+    return [expr(f"{{w}}[{i}].to(tl.int64)", w=words) for i in range(2)]
 
 
 def _seed_expr(state: CodegenState) -> ast.expr:

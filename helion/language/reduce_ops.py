@@ -98,8 +98,11 @@ def wrap_dim(dim: int, rank: int) -> int:
     """Return ``dim`` counted from the front.
 
     Raises:
+        TypeError: it is no int.
         IndexError: it is out of range.
     """
+    if not isinstance(dim, int) or isinstance(dim, bool):
+        raise TypeError(f"dim is {dim!r}, but must be one int")
     if not -max(rank, 1) <= dim < max(rank, 1):
         raise IndexError(f"dim {dim} is out of range for a tensor of rank {rank}")
     return dim % max(rank, 1)
@@ -138,11 +141,10 @@ def combine_rule(
         if not is_tuple:
             result = (function(left[0], right[0]),)
         elif takes_tuples(function, len(left)):
-            result = tuple(function(left, right))
+            result = function(left, right)
         else:
-            result = tuple(function(*left, *right))
-        scalars = (torch.Tensor, int, float)
-        if len(result) != len(left) or not all(isinstance(r, scalars) for r in result):
+            result = function(*left, *right)
+        if not _are_scalars(result, len(left)):
             raise exc.TypeInferenceError(
                 f"the combine function must return one scalar for each of "
                 f"{len(left)} tensor(s)"
@@ -152,6 +154,13 @@ def combine_rule(
         )
 
     return combine
+
+
+def _are_scalars(result: object, count: int) -> bool:
+    """Return whether a combine function gave a value for each of its tensors."""
+    if not isinstance(result, (list, tuple)) or len(result) != count:
+        return False
+    return all(isinstance(value, (torch.Tensor, int, float)) for value in result)
 
 
 def _reduce_pairs(

@@ -8,7 +8,7 @@ import torch
 
 from .. import exc
 from .._compiler.ast_extension import expr, literal
-from .._compiler.op_registry import Op
+from .._compiler.derived_dims import axis_info
 from . import _decorators
 from .reduce_ops import (
     CombineFn,
@@ -88,6 +88,7 @@ def reduce_trace(
     kind = known_fold(tracer.ir.graphs[graph].graph, dtypes[0])
     if kind is not None and not is_tuple and 0 not in tensors[0].shape:
         return _torch_reduction(kind, tensors[0], dims, keep_dims)
+    tensors = tracer.jagged.filled(tensors, dims, fills)
     shape = [s for d, s in enumerate(tensors[0].shape) if d not in dims]
     values = tuple(tracer.new_value(shape, dtype) for dtype in dtypes)
     args = (graph, list(tensors), None if dim is None else dims[0], fills)
@@ -200,33 +201,7 @@ def triton_dim(state: CodegenState, shape: list[int], dim: int) -> int:
 def padding_mask(
     state: CodegenState, shape: list[int], dims: list[int]
 ) -> ast.expr | None:
-    """Return the mask of the real elements along dims, None if all are real.
-
-    Raises:
-        exc.BackendUnsupported: padding is in the midst of a dim.
-    """
-    blocks: list[int] = []
-    for dim in dims:
-        info = state.env.block_of(shape[dim])
-        if info is not None:
-            blocks.append(info.block_id)
-        elif shape[dim] != 1:
-            _check_derived(state, shape[dim])
+    """Return the mask of the real elements along dims, None if all are real."""
+    infos = [axis_info(state.env, shape[dim]) for dim in dims]
+    blocks = [info.block_id for info in infos if info is not None]
     return state.launch.mask_expr(shape, blocks) if blocks else None
-
-
-def _check_derived(state: CodegenState, extent: int) -> None:
-    """Refuse a dim that was made by reshaping from an axis that overhangs."""
-    derived = state.env.derived_size(extent)
-    symbols = derived.free_symbols if derived is not None else set()
-    for info in state.env.block_sizes:
-        axis = state.launch.axes.get(info.block_id)
-        if info.symbol in symbols and axis is not None and axis.mask is not None:
-            target = state.node.target
-            assert isinstance(target, Op)
-            raise exc.BackendUnsupported(
-                backend=state.env.backend.name,
-                detail=f"{target.name} along a dim that was reshaped from "
-                f"tiles of block {info.block_id}, of which the last one is not full",
-                hint="use a block size that divides the length of the loop",
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,7 +17,7 @@ from .reduce_ops import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 @_decorators.api(is_device_only=True)
@@ -54,6 +54,9 @@ def associative_scan(
 def cumsum(input_tensor: torch.Tensor, dim: int, reverse: bool = False) -> torch.Tensor:
     """Return the running sum along ``dim`` in the dtype of the input.
 
+    ``torch.cumsum`` and ``x.cumsum`` sum integers and bools as int64 in a kernel too,
+    as everywhere in torch.
+
     Args:
         input_tensor: any numeric tensor; bools count as "any so far".
         dim: the scanned dim; negative counts from the end.
@@ -67,6 +70,9 @@ def cumprod(
     input_tensor: torch.Tensor, dim: int, reverse: bool = False
 ) -> torch.Tensor:
     """Return the running product along ``dim`` in the dtype of the input.
+
+    ``torch.cumprod`` and ``x.cumprod`` multiply integers and bools as int64 in a kernel
+    too, as everywhere in torch.
 
     Args:
         input_tensor: any numeric tensor; bools count as "all so far".
@@ -119,3 +125,22 @@ def _scan(
         tensors = tuple(torch.cat(pair, dim=axis) for pair in zip(heads, tails))
         distance *= 2
     return tensors
+
+
+def torch_scan(
+    combine_fn: CombineFn,
+    xs: torch.Tensor | Sequence[torch.Tensor],
+    dim: int,
+    reverse: bool = False,
+    combine_mode: str = "pointwise",
+) -> Any:
+    """Scan as ``torch._higher_order_ops.associative_scan`` does, with its arguments."""
+    if isinstance(xs, torch.Tensor):
+        return associative_scan(combine_fn, xs, dim, reverse)
+
+    kind: Any = type(xs)
+
+    def combine(left: Tensors, right: Tensors) -> Tensors:
+        return tuple(combine_fn(kind(left), kind(right)))
+
+    return kind(associative_scan(combine, tuple(xs), dim, reverse))

@@ -49,6 +49,8 @@ def associative_scan_trace(
     known = known_fold(tracer.ir.graphs[graph].graph, tensors[0].dtype)
     if known in _KNOWN and not is_tuple:
         return _KNOWN[known](tensors[0], axis, reverse)
+    if reverse:
+        tracer.jagged.check_backward(tensors[0], axis)
     values = tuple(tracer.like(t) for t in tensors)
     args = (graph, list(tensors), axis, bool(reverse))
     return tracer.emit(associative_scan, args, values if is_tuple else values[0])
@@ -64,7 +66,7 @@ def associative_scan_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
         return values if isinstance(state.value, (list, tuple)) else values[0]
     mask = padding_mask(state, shape, [dim])
     helpers = state.launch.helpers
-    if mask is not None and reverse:
+    if mask is not None and (reverse or _is_derived(state, shape[dim])):
         helper = helpers.skipping(graph)
         flag = expr(
             "tl.broadcast_to({m}, {s}).to(tl.int32)", m=mask, s=state.shape_expr(shape)
@@ -78,6 +80,11 @@ def associative_scan_codegen(state: CodegenState) -> ast.expr | list[ast.expr]:
     return results[:count] if isinstance(state.value, (list, tuple)) else results[0]
 
 
+def _is_derived(state: CodegenState, extent: int) -> bool:
+    """Whether padding may come before elements: dims of tiles were merged."""
+    return state.env.block_of(extent) is None
+
+
 def _cumulation(op: Any, identity: int) -> None:
     @_decorators.type_propagation(op)
     def trace(
@@ -87,6 +94,8 @@ def _cumulation(op: Any, identity: int) -> None:
         axis = wrap_dim(dim, tensor.dim())
         if tensor.dim() == 0 or tensor.shape[axis] == 1:
             return tensor
+        if reverse:
+            tensor = tracer.jagged.masked(tensor, {tensor.shape[axis]}, identity)
         args = (tensor, axis, bool(reverse))
         return tracer.emit(op, args, tracer.like(tensor))
 
@@ -100,7 +109,7 @@ def _cumulation(op: Any, identity: int) -> None:
         wide = _wide(dtype)
         value = expr(state.env.backend.cast_text(state.text_arg(0), dtype, wide))
         mask = padding_mask(state, shape, [dim])
-        if mask is not None and reverse:
+        if mask is not None and (reverse or _is_derived(state, shape[dim])):
             value = expr(f"tl.where({{m}}, {{v}}, {identity})", m=mask, v=value)
         axis = triton_dim(state, shape, dim)
         text = f"tl.{op.name}({{v}}, {axis}, reverse={reverse})"

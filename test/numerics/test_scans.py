@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import helion
+from test import interpreter_worker
 from test import scan_kernels as kernels
-from test.harness import check, randn, run
+from test.harness import check, offline, randn, run, run_emitted
 
 CONFIGS = (None, helion.Config(block_sizes=[4]), helion.Config(block_sizes=[1]))
 TOLERANCE = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (2e-2, 1e-1)}
@@ -172,3 +173,81 @@ def test_cat_of_two_halves(way: str) -> None:
         reference=lambda x: torch.cat([-x[:, 8:], x[:, :8]], 1),
         configs=CONFIGS,
     )
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool], ids=str
+)
+def test_running_extrema(way: str, dtype: torch.dtype, dim: int) -> None:
+    x = torch.randint(-3, 4, (2, 6, 7)).to(dtype)
+    if dtype.is_floating_point:
+        x[0, 1:4, 2:5] = torch.tensor([NAN, INF, -INF]).to(dtype)
+        x[1, 0, 6] = x[1, 5, 0] = NAN
+    values, places = run(kernels.running, x, dim, way=way)
+    high, low = x.cummax(dim + 1), x.cummin(dim + 1)
+    same = {"rtol": 0, "atol": 0, "equal_nan": True}
+    torch.testing.assert_close(values[0], high.values, **same)
+    torch.testing.assert_close(values[1], low.values, **same)
+    assert torch.equal(places, torch.stack([high.indices, low.indices]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_running_log_sum(way: str, dtype: torch.dtype) -> None:
+    x = randn(5, 13, dtype=dtype) * 20
+    x[0, 3], x[1, :2], x[2, 4], x[3, 5] = INF, -INF, NAN, -INF
+    check(
+        kernels.running_log_sum,
+        x,
+        way=way,
+        reference=lambda x: x.logcumsumexp(1),
+        configs=CONFIGS[:2],
+    )
+
+
+def test_dtypes_of_torch_sums(way: str) -> None:
+    x = torch.randint(-3, 4, (5, 13), dtype=torch.int8)
+    sums, products = run(kernels.typed_sums, x, way=way)
+    assert torch.equal(sums, x.cumsum(1, dtype=torch.float32))
+    assert torch.equal(products, x.cumprod(1, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_of_torch(reverse: bool) -> None:
+    # Torch itself has this scan on GPUs only, so it is no Python for a CPU.
+    x = randn(5, 7)
+    request = (kernels.torch_scan, (x, reverse), None, frozenset())
+    found, _ = interpreter_worker.call(run_emitted, request)
+    torch.testing.assert_close(found, from_back(torch.cumprod, x, 1, reverse))
+
+
+def test_forms_of_combine_functions(way: str) -> None:
+    x = randn(5, 13) / 2
+    config = helion.Config(block_sizes=[4])
+    scans, folds = run(kernels.forms, x, way=way, config=config)
+    affine = torch.zeros(5)
+    steps = []
+    for column in x.T:
+        affine = affine * column + column
+        steps.append(affine)
+    wanted = [
+        x.cumsum(1),
+        from_back(torch.cumsum, x, 1, True),
+        x.cummax(1).values,
+        torch.stack(steps, 1),
+        x.cummax(1).values,
+    ]
+    torch.testing.assert_close(scans, torch.stack(wanted))
+    rows = [x.sum(1), x.sum(1), x.amax(1), x.amin(1), x.amax(1)]
+    torch.testing.assert_close(folds, torch.stack(rows))
+
+
+@pytest.mark.parametrize("arch", ["sm_90", "sm_100", "gfx942"])
+def test_scans_assemble(arch: str) -> None:
+    config = helion.Config(block_sizes=[4])
+    offline(kernels.forms, randn(5, 13), config=config, arch=arch)
+    offline(kernels.running, torch.empty(3, 5, 6, dtype=torch.bfloat16), 1, arch=arch)
+    offline(kernels.running_log_sum, randn(5, 13), config=config, arch=arch)
