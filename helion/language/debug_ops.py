@@ -24,6 +24,19 @@ def device_print(prefix: str, *values: object) -> None:
 
 
 @_decorators.api(is_device_only=True, impure=True)
+def device_assert(condition: object, message: str = "") -> None:
+    """Stop with ``message`` unless ``condition`` holds; ``assert`` means the same.
+
+    Compiled kernels check it under the setting ``debug``; otherwise it costs nothing.
+
+    Args:
+        condition: a bool or a 0-d tensor.
+        message: what the error says.
+    """
+    assert condition, message
+
+
+@_decorators.api(is_device_only=True, impure=True)
 def breakpoint() -> None:
     """Stop in the debugger; compiled kernels need an interpreted mode for that.
 

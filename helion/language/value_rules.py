@@ -1,4 +1,4 @@
-"""How creation, tile facts, products, views and constants are traced and emitted."""
+"""How creation, tile facts, views and constants are traced and emitted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from .._compiler.variable_origin import BlockSizeOrigin, TunableOrigin
 from . import _decorators
 from .constexpr import ConstExpr, check_context, specialize
 from .creation_ops import arange, checked_shape, full, zeros
-from .debug_ops import breakpoint as hl_breakpoint
-from .debug_ops import device_print
+from .jagged_ops import jagged_tile
 from .loops import barrier, grid, static_range, tile
-from .matmul_ops import check_dot, dot, dot_dtype, dot_shape
 from .tile import (
     Tile,
     tile_begin,
@@ -171,7 +169,7 @@ def _only_in_for(op: Any) -> None:
         raise exc.LoopFunctionNotInFor(name=f"hl.{op.name}")
 
 
-for _op in (tile, grid):
+for _op in (tile, grid, jagged_tile):
     _only_in_for(_op)
 
 
@@ -197,29 +195,6 @@ def barrier_trace(tracer: GraphTracer) -> None:
     """Launches run in order, so the loops around it are ordered already."""
     if tracer.on_device or not tracer.ir.root_ids:
         raise exc.BarrierOnlyAllowedAtTopLevel()
-
-
-# -- products ------------------------------------------------------------------------
-
-
-@_decorators.type_propagation(dot)
-def dot_trace(
-    tracer: GraphTracer,
-    mat1: torch.Tensor,
-    mat2: torch.Tensor,
-    acc: torch.Tensor | None = None,
-    out_dtype: torch.dtype | None = None,
-) -> torch.Tensor:
-    check_dot(mat1, mat2, acc)
-    dtype = dot_dtype(mat1, mat2, acc, out_dtype)
-    value = tracer.new_value(dot_shape(mat1, mat2), dtype)
-    return tracer.emit(dot, (mat1, mat2, acc, out_dtype), value)
-
-
-@_decorators.codegen(dot)
-def dot_codegen(state: CodegenState) -> ast.expr:
-    acc = None if state.node.args[2] is None else 2
-    return state.env.backend.product(state, 0, 1, acc, state.value.dtype)
 
 
 # -- views ---------------------------------------------------------------------------
@@ -346,30 +321,3 @@ def register_tunable_trace(tracer: GraphTracer, name: Any, fragment: Any) -> Any
 def _check_on_host(tracer: GraphTracer, name: str) -> None:
     if tracer.on_device:
         raise exc.NotAllowedOnDevice(construct=f"{name}()")
-
-
-# -- debugging -----------------------------------------------------------------------
-
-
-@_decorators.type_propagation(device_print)
-def device_print_trace(tracer: GraphTracer, prefix: Any, *values: Any) -> None:
-    if not isinstance(prefix, str) or not all(
-        isinstance(v, torch.Tensor) for v in values
-    ):
-        raise exc.TypeInferenceError(
-            "hl.device_print takes a string literal and then device tensors"
-        )
-    tracer.emit(device_print, (prefix, *values), None)
-
-
-@_decorators.codegen(device_print)
-def device_print_codegen(state: CodegenState) -> ast.expr:
-    names = [f"a{i}" for i in range(1, len(state.node.args))]
-    holes = {n: state.expr_arg(i + 1) for i, n in enumerate(names)}
-    items = "".join(f", {{{n}}}" for n in names)
-    return expr(f"tl.device_print({state.node.args[0]!r}{items})", **holes)
-
-
-@_decorators.type_propagation(hl_breakpoint)
-def breakpoint_trace(tracer: GraphTracer) -> None:
-    raise exc.BreakpointInDeviceLoopRequiresInterpret()

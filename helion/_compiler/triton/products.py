@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...language.memory_ops import load
+from ...language.product_dtypes import product_dtype
 from ..ast_extension import expr, text_of
 from .dtypes import cast_text, triton_dtype
 
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
     import ast
 
     from ..codegen_state import CodegenState
-
-_FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def product(
@@ -26,11 +26,12 @@ def product(
 ) -> ast.expr:
     """Return ``acc + left @ right``; the arguments are positions in the node."""
     a, b = state.fake_arg(left), state.fake_arg(right)
-    common = torch.promote_types(a.dtype, b.dtype)
-    if a.dtype in _FLOAT8 and b.dtype in _FLOAT8:
-        common = a.dtype if a.dtype == b.dtype else torch.float16
+    common = product_dtype(a.dtype, b.dtype)
     lhs = _cast(state, left, a.dtype, common)
     rhs = _cast(state, right, b.dtype, common)
+    if a.dim() == 3 and a.shape[0] != b.shape[0]:
+        lhs, a = _spread(state, lhs, a)
+        rhs, b = _spread(state, rhs, b)
     accumulator = _accumulator_dtype(common)
     init = None if acc is None else state.expr_arg(acc)
     fake_acc = None if acc is None else state.fake_arg(acc)
@@ -40,16 +41,35 @@ def product(
         and list(fake_acc.shape) == list(state.value.shape)
         and out_dtype == accumulator
     )
+    if common == torch.float64:
+        lhs, rhs = (
+            _settled(state, *pair) for pair in ((left, lhs, a), (right, rhs, b))
+        )
     result = _dot(state, (lhs, rhs), (a, b), init if fuses else None, accumulator)
     if init is not None and not fuses:
         assert fake_acc is not None
-        total = state.lift(result, "product")
-        addend = cast_text(text_of(init), fake_acc.dtype, accumulator)
-        result = expr(f"({text_of(total)} + {addend})")
+        result = _added(state, result, accumulator, (init, fake_acc))
+        accumulator = torch.promote_types(accumulator, fake_acc.dtype)
     if out_dtype == accumulator:
         return result
     value = state.lift(result, "product")
     return expr(cast_text(text_of(value), accumulator, out_dtype))
+
+
+def _added(
+    state: CodegenState,
+    value: ast.expr,
+    dtype: torch.dtype,
+    acc: tuple[ast.expr, torch.Tensor],
+) -> ast.expr:
+    """Add a product of some dtype to another value, in the wider dtype of the two."""
+    init, fake = acc
+    wide = torch.promote_types(dtype, fake.dtype)
+    total = state.lift(value, "product")
+    total = cast_text(text_of(total), dtype, wide)
+    init = state.launch.align(init, list(fake.shape), list(state.value.shape))
+    init = state.lift(init, "acc")
+    return expr(f"({total} + {cast_text(text_of(init), fake.dtype, wide)})")
 
 
 def _accumulator_dtype(operand: torch.dtype) -> torch.dtype:
@@ -66,6 +86,43 @@ def _cast(
     if source == target:
         return value
     return state.lift(expr(cast_text(text_of(value), source, target)), "operand")
+
+
+def _settled(
+    state: CodegenState, index: int, value: ast.expr, fake: torch.Tensor
+) -> ast.expr:
+    """Keep Triton from looking for narrower numbers behind a float64 operand.
+
+    It plans the layout by the narrowest load that it finds, and then fails.
+    """
+    node = state.node.args[index]
+    rank = state.launch.rank(fake.shape)
+    is_loaded = fake.dtype == torch.float64 and getattr(node, "target", None) is load
+    if is_loaded or rank < 2:
+        return value
+    name = state.lift(value, "operand")
+    place = ", ".join([":", *["None"] * (rank - 1)])
+    rows = f"tl.broadcast_to(tl.arange(0, {{v}}.shape[0])[{place}], {{v}}.shape)"
+    return state.lift(expr(f"tl.gather({{v}}, {rows}, 0)", v=name), "operand")
+
+
+def _spread(
+    state: CodegenState, value: ast.expr, fake: torch.Tensor
+) -> tuple[ast.expr, torch.Tensor]:
+    """Repeat the matrix of a batch of one for each of the result."""
+    batch, shape = state.value.shape[0], list(fake.shape)
+    if shape[0] == batch:
+        return value, fake
+    wide = [batch, *shape[1:]]
+    if state.launch.is_single(batch):
+        # Triton does not see such a dim.
+        value = _drop_batch(state, value, fake)
+    else:
+        target = state.shape_expr(wide)
+        value = expr(
+            "tl.broadcast_to({v}, {s})", v=_whole(state, value, fake), s=target
+        )
+    return state.lift(value, "operand"), fake.new_empty(wide)
 
 
 def _dot(
@@ -121,10 +178,19 @@ def _outer_sum(
     dtype = triton_dtype(accumulator)
     left, right = (_whole(state, v, f) for v, f in zip(values, fakes, strict=True))
     batch = ":, " * (fakes[0].dim() - 2)
-    text = (
-        f"{{a}}.to({dtype})[{batch}:, :, None] * {{b}}.to({dtype})[{batch}None, :, :]"
-    )
-    total = state.lift(expr(f"tl.sum({text}, {fakes[0].dim() - 1})", a=left, b=right))
+    depth = fakes[0].shape[-1]
+    if depth == 1 or state.launch.is_single(depth):
+        # Triton's sum over a dim of size 1 may count copies in other threads.
+        total = state.lift(
+            expr(f"{{a}}.to({dtype}) * {{b}}.to({dtype})", a=left, b=right)
+        )
+    else:
+        text = (
+            f"{{a}}.to({dtype})[{batch}:, :, None] * "
+            f"{{b}}.to({dtype})[{batch}None, :, :]"
+        )
+        total = expr(f"tl.sum({text}, {fakes[0].dim() - 1})", a=left, b=right)
+        total = state.lift(total)
     shape = state.value.shape
     if not state.launch.rank(shape):
         result = expr("tl.sum({v}, 0)", v=expr("tl.reshape({v}, [1])", v=total))
