@@ -11,6 +11,7 @@ import torch
 
 from .. import exc
 from ..language import scan_ops
+from ..language.product_dtypes import addmm_dtype
 from .error_text import shape_text
 from .op_registry import active_tracer
 
@@ -79,6 +80,17 @@ def _count(x: torch.Tensor, dims: list[int]) -> Any:
     return total
 
 
+def _divisor(x: torch.Tensor, dims: list[int], keepdim: bool) -> Any:
+    """Return the count as a number, or one per row where rows have own lengths."""
+    tracer: Any = active_tracer()
+    counted = tracer.jagged.count(x, dims)
+    if counted is None:
+        return _count(x, dims)
+    for d in [] if keepdim else reversed(dims):
+        counted = counted.squeeze(d)
+    return counted
+
+
 def _each_dim(
     reduce_one: Callable[[torch.Tensor, int], torch.Tensor],
     x: torch.Tensor,
@@ -128,7 +140,7 @@ def mean_dims(
     compute = compute_dtype(result)
     dims = _dims(x, dim)
     total = aten.sum.dim_IntList(x.to(compute), dims, keepdim)
-    return (total / _count(x, dims)).to(result)
+    return (total / _divisor(x, dims, keepdim)).to(result)
 
 
 @decomposes(aten.var.correction)
@@ -155,11 +167,10 @@ def var_mean(
     _check_float("var", x.dtype)
     dims = _dims(x, dim)
     value = x.to(compute_dtype(x.dtype))
-    count = _count(x, dims)
-    mean = aten.sum.dim_IntList(value, dims, True) / count
+    mean = aten.sum.dim_IntList(value, dims, True) / _divisor(x, dims, True)
     centered = value - mean
     squares = aten.sum.dim_IntList(centered * centered, dims, keepdim)
-    freedom = count - (1 if correction is None else correction)
+    freedom = _divisor(x, dims, keepdim) - (1 if correction is None else correction)
     if isinstance(freedom, (int, float)) and freedom <= 0:
         freedom = 0.0
     if not keepdim:
@@ -334,30 +345,6 @@ def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype.is_floating_point else torch.int64
 
 
-@decomposes(aten.cat.default)
-def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
-    """Stack the parts next to the dim, then merge the two."""
-    dim = dim % tensors[0].dim()
-    shape = list(tensors[0].shape)
-    if all(list(t.shape) == shape for t in tensors) and shape[dim] == 1:
-        return aten.stack.default([aten.squeeze.dim(t, dim) for t in tensors], dim)
-    env = _environment()
-    info = env.block_of(shape[dim])
-    size = shape[dim] if info is not None and info.is_reduction else 0
-    # Padding of one part would end up between the parts.
-    whole = info is not None and info.numel == size and size & (size - 1) == 0
-    if not whole or any(list(t.shape) != shape for t in tensors):
-        raise exc.BackendUnsupported(
-            backend=env.backend.name,
-            detail="torch.cat of tiles, of unequal parts, or of parts whose size is "
-            "not a power of two",
-            hint="store each part to its own slice of the output",
-        )
-    stacked = aten.stack.default(tensors, dim)
-    shape[dim] *= len(tensors)
-    return aten.view.default(stacked, shape)
-
-
 @decomposes(aten.any.default, aten.any.dim, aten.any.dims)
 def any_(x: torch.Tensor, dim: Any = None, keepdim: bool = False) -> torch.Tensor:
     return _truth(aten.amax.default, x, dim, keepdim)
@@ -383,22 +370,6 @@ def _product(x: torch.Tensor, dims: list[int], keepdim: bool) -> torch.Tensor:
     return _each_dim(lambda v, d: aten.prod.dim_int(v, d), x, dims, keepdim)
 
 
-@decomposes(aten.matmul.default)
-def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Keep 2-D and batched products whole; broadcast a missing batch dim."""
-    if a.dim() == 2 and b.dim() == 2:
-        return aten.mm.default(a, b)
-    if a.dim() == 3 and b.dim() == 2:
-        b = b.unsqueeze(0).expand(a.shape[0], -1, -1)
-    if a.dim() == 2 and b.dim() == 3:
-        a = a.unsqueeze(0).expand(b.shape[0], -1, -1)
-    if a.dim() == 3 and b.dim() == 3:
-        return aten.bmm.default(a, b)
-    raise exc.ShapeMismatch(
-        f"matmul of {a.dim()}-D and {b.dim()}-D values; 2-D and 3-D ones can be used"
-    )
-
-
 def _mm_shape(a: torch.Tensor, b: torch.Tensor) -> list[int]:
     rank = a.dim()
     if b.dim() != rank or a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
@@ -417,7 +388,7 @@ def _infer_addmm(
 ) -> torch.Tensor:
     # Other factors than 1 were taken apart by ``scaled_addmm``.
     assert all(factor == 1 for factor in factors.values()), factors
-    dtype = torch.promote_types(acc.dtype, torch.promote_types(a.dtype, b.dtype))
+    dtype = addmm_dtype(acc.dtype, a.dtype, b.dtype)
     shape = _mm_shape(a, b)
     if list(torch.broadcast_shapes(acc.shape, shape)) != shape:
         raise RuntimeError(
@@ -435,22 +406,6 @@ INFERENCE: dict[Any, Callable[..., Any]] = {
 }
 
 
-@decomposes(aten.addmm.default, aten.baddbmm.default)
-def scaled_addmm(
-    acc: torch.Tensor,
-    a: torch.Tensor,
-    b: torch.Tensor,
-    *,
-    beta: Any = 1,
-    alpha: Any = 1,
-) -> torch.Tensor:
-    """Only products with factors other than 1 are taken apart."""
-    if beta == 1 and alpha == 1:
-        return NotImplemented
-    product = torch.ops.aten.mm.default if a.dim() == 2 else torch.ops.aten.bmm.default
-    return acc * beta + product(a, b).to(acc.dtype) * alpha
-
-
 _IN_PLACE: dict[str, Callable[..., torch.Tensor]] = {
     "copy_": lambda x, y, *_: y,
     "fill_": lambda x, y: torch.full_like(x, y),
@@ -463,8 +418,16 @@ def in_place_source(func: Any) -> Callable[..., torch.Tensor]:
     name = func._schema.name.removeprefix("aten::")
     if name in _IN_PLACE:
         return _IN_PLACE[name]
-    packet = getattr(aten, name.removesuffix("_"), None)
-    overload = func._overloadname
-    if name.endswith("_") and packet is not None and overload in packet.overloads():
-        return getattr(packet, overload)
+    # Operators of Python are called __iand__, others and_.
+    plain = f"__{name[3:]}" if name.startswith("__i") else name.removesuffix("_")
+    packet = getattr(aten, plain, None) if plain != name else None
+    overloads = [getattr(packet, o) for o in packet.overloads()] if packet else []
+    wanted = _argument_types(func)
+    same = [op for op in overloads if _argument_types(op) == wanted]
+    for op in sorted(same, key=lambda op: op._overloadname != func._overloadname):
+        return op
     raise exc.BackendUnsupported(f"{func} changes a tensor in place")
+
+
+def _argument_types(op: Any) -> list[str]:
+    return [f"{a.name}: {a.type}" for a in op._schema.arguments]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 from torch.fx.node import map_arg
 
+from ...language.tile import tile_index
 from ..ast_extension import expr, text_of
 from ..backend import AtenRule
 from ..indexing_strategy import align
@@ -16,7 +18,7 @@ from .dtypes import cast_text, literal, triton_dtype
 from .pointwise_ops import POINTWISE
 from .pointwise_rule import Operand
 from .products import product
-from .reshapes import check_reshape
+from .reshapes import reshaped
 
 if TYPE_CHECKING:
     import ast
@@ -123,18 +125,24 @@ def spread(state: CodegenState, value: ast.expr) -> ast.expr:
 # -- Inductor's bodies ---------------------------------------------------------------
 
 
+def _tensor_inputs(node: fx.Node) -> list[fx.Node]:
+    """Return the tensor operands in order, one that occurs twice two times."""
+    found: list[fx.Node] = []
+    map_arg((node.args, node.kwargs), found.append)
+    return [n for n in found if isinstance(n.meta["val"], torch.Tensor)]
+
+
 def fallback_rule(node: fx.Node) -> AtenRule | None:
     """Return a rule made from Inductor's lowering of an operator, if it has one."""
     from ..inductor_adapter import TensorInput, lower_pointwise
 
-    inputs: list[fx.Node] = []
+    places = itertools.count()
 
     def placeholder(arg: fx.Node) -> Any:
         value = arg.meta["val"]
         if not isinstance(value, torch.Tensor):
             return value
-        inputs.append(arg)
-        return TensorInput(len(inputs) - 1, value.dtype, list(value.shape))
+        return TensorInput(next(places), value.dtype, list(value.shape))
 
     args: Any = map_arg(node.args, placeholder)
     kwargs: Any = map_arg(node.kwargs, placeholder)
@@ -143,18 +151,20 @@ def fallback_rule(node: fx.Node) -> AtenRule | None:
         return None
 
     def codegen(state: CodegenState) -> Any:
-        target = list(state.value.shape)
+        several = isinstance(state.value, (tuple, list))
+        target = list((state.value[0] if several else state.value).shape)
         texts = [
             text_of(
                 align(state.values[n], list(n.meta["val"].shape), target, state.launch)
             )
-            for n in inputs
+            for n in _tensor_inputs(state.node)  # of a copy, in a rolled graph
         ]
 
         def emit(text: str) -> str:
             return text_of(state.lift(expr(text), "tmp"))
 
-        return expr(body.render(texts, emit))
+        results = [expr(body.render(texts, emit, i)) for i in range(len(body.outputs))]
+        return results if several else results[0]
 
     return AtenRule(codegen, None, "pointwise")
 
@@ -187,7 +197,6 @@ def view(state: CodegenState) -> ast.expr:
     launch = state.launch
     if launch.merged_dims(shape) == launch.merged_dims(source):
         return state.expr_arg(0)
-    check_reshape(launch, source, shape)
     if not launch.rank(shape):
         # A tile of one element becomes a scalar by folding it.
         flat = expr("tl.reshape({v}, [1])", v=state.expr_arg(0))
@@ -196,7 +205,7 @@ def view(state: CodegenState) -> ast.expr:
         return expr(
             "tl.broadcast_to({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape)
         )
-    return expr("tl.reshape({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape))
+    return reshaped(state, state.expr_arg(0), source, shape)
 
 
 @rule(aten.unsqueeze.default, masked_value=_operand_passes)
@@ -204,6 +213,11 @@ def unsqueeze(state: CodegenState) -> ast.expr:
     rank = state.value.dim()
     shape = list(state.value.shape)
     if not state.launch.rank(state.fake_arg(0).shape):
+        source = state.node.args[0]
+        if isinstance(source, fx.Node) and source.target is tile_index:
+            # Where loops have their index, Triton's interpreter has an int.
+            dtype = state.dtype_expr()
+            return expr("tl.full([1], {v}, {d})", v=state.expr_arg(0), d=dtype)
         return expr("tl.broadcast_to({v}, [1])", v=state.expr_arg(0))
     dim = state.int_arg(1) % rank
     place = state.launch.rank(shape[:dim])
@@ -312,7 +326,11 @@ def _constant(value: int) -> Any:
 zeros, ones = _constant(0), _constant(1)
 
 
-@rule(aten.scalar_tensor.default, masked_value=lambda node, known: known(node.args[0]))
+@rule(
+    aten.scalar_tensor.default,
+    torch.ops.prims.scalar_tensor.default,
+    masked_value=lambda node, known: known(node.args[0]),
+)
 def scalar_tensor(state: CodegenState) -> ast.expr:
     return filled(state, state.node.args[0])
 

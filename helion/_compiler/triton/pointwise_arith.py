@@ -107,12 +107,15 @@ def floor_div(call: Call) -> Value:
 
 def _floor_div_float(left: str, right: str, dtype: torch.dtype) -> Value:
     mod = f"libdevice.fmod({left}, {right})"
-    quotient = f"({left} - {mod}) / {right}"
+    near = f"({left} - {mod}) / {right}"
     step = f"(({mod} != 0) & (({mod} < 0) != ({right} < 0)))"
     step = f"{step}.to({triton_dtype(dtype)})"
     # The quotient is a whole number up to rounding.
-    whole = f"libdevice.nearbyint({quotient} - {step})"
-    return Value(f"tl.where({right} == 0, {left} / {right}, {whole})", dtype)
+    whole = f"libdevice.nearbyint({near} - {step})"
+    # A zero has the sign of the quotient.
+    quotient = f"{left} / {right}"
+    whole = f"libdevice.copysign({whole}, {quotient})"
+    return Value(f"tl.where({right} == 0, {quotient}, {whole})", dtype)
 
 
 DIVISIONS = {None: true_div, "trunc": trunc_div, "floor": floor_div}
@@ -170,6 +173,18 @@ def fmod(call: Call) -> Value:
         return Value(f"libdevice.fmod({left}, {right})", dtype)
     left, right = call.pair(dtype)
     return Value(f"({left} % {right})", dtype)
+
+
+# Fibonacci numbers take Euclid the most steps.
+_GCD_STEPS = {1: 13, 2: 24, 4: 47, 8: 92}
+
+
+@rule(aten.gcd.default)
+def gcd(call: Call) -> Value:
+    dtype = call.out_dtype
+    left, right = call.typed(0, dtype), call.typed(1, dtype)
+    steps = _GCD_STEPS[dtype.itemsize]
+    return Value(f"device_math.gcd({left}, {right}, {steps})", dtype)
 
 
 @rule(aten.pow.Tensor_Tensor, aten.pow.Tensor_Scalar, aten.pow.Scalar)

@@ -15,11 +15,16 @@ TL_FUNCTIONS = ("exp", "exp2", "log", "log2", "sin", "cos", "rsqrt", "erf", "sig
 LIBDEVICE_FUNCTIONS = {
     **{name: name for name in ("log10", "log1p", "expm1", "tan", "tanh", "erfc")},
     **{name: name for name in ("sinh", "cosh", "asin", "acos", "atan", "asinh")},
-    **{name: name for name in ("acosh", "atanh", "atan2", "hypot", "nextafter")},
+    **{name: name for name in ("acosh", "atanh", "atan2", "hypot")},
     **{name: name for name in ("lgamma", "erfinv")},
     "special_erfcx": "erfcx",
     "special_bessel_j0": "j0",
     "special_bessel_j1": "j1",
+    "special_bessel_y0": "y0",
+    "special_bessel_y1": "y1",
+    "special_ndtri": "normcdfinv",
+    "i0": "cyl_bessel_i0",
+    "special_i1": "cyl_bessel_i1",
 }
 
 BITS = {
@@ -62,6 +67,24 @@ def sqrt(call: Call) -> Value:
     # The correctly rounded form exists for float32 only.
     name = "tl.sqrt_rn" if call.opmath == torch.float32 else "tl.sqrt"
     return _function(name, 1)(call)
+
+
+@rule(aten.nextafter.default)
+def nextafter(call: Call) -> Value:
+    dtype = call.out_dtype
+    left, right = call.typed(0, dtype), call.typed(1, dtype)
+    if dtype.itemsize > 2:
+        return Value(f"libdevice.nextafter({left}, {right})", dtype)
+    # The neighbour of a half is one bit away, which float32 would round back.
+    bits = f"{left}.to(tl.int16, bitcast=True)"
+    first = f"tl.where({right} < 0, -32767, 1)"
+    grows = f"(({left} < {right}) == ({left} > 0))"
+    moved = f"({bits} + tl.where({grows}, 1, -1).to(tl.int16))"
+    moved = f"tl.where({left} == 0, {first}, {moved}).to(tl.int16)"
+    moved = f"{moved}.to({triton_dtype(dtype)}, bitcast=True)"
+    stays = f"tl.where({left} == {right}, {right}, {moved})"
+    isnan = f"(({left} != {left}) | ({right} != {right}))"
+    return Value(f"tl.where({isnan}, {left} + {right}, {stays})", dtype)
 
 
 def _rounding(name: str) -> Emit:
