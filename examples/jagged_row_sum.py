@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -29,20 +30,35 @@ def jagged_row_sum(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def main() -> None:
-    """Compare with a loop over the segments, some of them empty."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    longest, width = (5000, 257) if device == "cuda" else (19, 9)
+def jagged_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    longest = data.pick(19, 5000)
     lengths = torch.tensor([0, 1, longest, 7, 0, longest // 2])
-    ends = [0, *lengths.cumsum(0).tolist()]
-    values = torch.randn([ends[-1], width], device=device)
-    offsets = torch.tensor(ends, device=device)
-    expected = torch.stack(
-        [values[b:e].sum(0) for b, e in zip(ends, ends[1:], strict=False)]
-    )
-    found = jagged_row_sum(values, offsets)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
-    print(f"jagged_row_sum agrees with PyTorch on {device}")
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    values = data.randn(int(offsets[-1]), data.pick(9, 257))
+    return values, offsets.to(data.device)
+
+
+def jagged_row_sum_ref(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    ends = offsets.tolist()
+    pairs = zip(ends[:-1], ends[1:], strict=True)
+    return torch.stack([values[begin:end].sum(0) for begin, end in pairs])
+
+
+CASES = [
+    _testing.Case(
+        "jagged_row_sum",
+        jagged_row_sum,
+        _testing.arguments(jagged_args),
+        jagged_row_sum_ref,
+        _testing.LONG_SUM,
+        _testing.configs({"block_sizes": [4, 8]}, {"block_sizes": [16, 1]}),
+    ),
+]
+
+
+def main() -> None:
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,20 @@ import torch
 
 from .. import exc
 from . import _decorators
-from ._eager import device_of_loop, loop_depth, running_loop, take_block_sizes
+from ._eager import (
+    device_of_loop,
+    loop_depth,
+    running_loop,
+    take_block_sizes,
+    user_frame,
+    walking,
+)
+from ._eager_jagged import has_rows, walk_rows
+from ._eager_lanes import lane_dims
 from .tile import EagerTile, LoopRange, Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Bound = int | torch.SymInt | torch.Tensor
 Bounds = Bound | Sequence[Bound]
@@ -56,15 +65,17 @@ def tile(
     chosen = iter(take_block_sizes(fixed.count(None)))
     sizes = [next(chosen) if size is None else size for size in fixed]
     device = device_of_loop()
+    raw = _raw_ends(begin_or_end, end_or_none)
+    if has_rows(raw):
+        ranges = list(zip(begins, raw, sizes))
+        return walk_rows(ranges, is_list, device, _tile_of(device))
+    lanes = lane_dims(user_frame(), len(ends))
+    sizes = [1 if dim in lanes else size for dim, size in enumerate(sizes)]
     loops = [
-        LoopRange(begin, end, _block_size(size, begin, end), device)
+        LoopRange(begin, end, block_size_of(size, begin, end), device)
         for begin, end, size in zip(begins, ends, sizes)
     ]
-    dims = [
-        [EagerTile(loop, at) for at in range(loop.begin, loop.end, loop.block_size)]
-        for loop in loops
-    ]
-    return _iterate(dims, is_list, device)
+    return walk(loops, is_list, device)
 
 
 @_decorators.api()
@@ -89,6 +100,10 @@ def grid(
     """
     begins, ends, is_list = _ranges("hl.grid", begin_or_end, end_or_none)
     steps = _per_dim("hl.grid", step, len(ends))
+    raw = _raw_ends(begin_or_end, end_or_none)
+    if has_rows(raw):
+        ranges = [(b, e, s or 1) for b, e, s in zip(begins, raw, steps)]
+        return walk_rows(ranges, is_list, device_of_loop(), lambda b, e, s, at: at)
     dims = [
         range(begin, end, 1 if step is None else operator.index(step))
         for begin, end, step in zip(begins, ends, steps)
@@ -120,14 +135,10 @@ def reduction(
     begins, ends, is_list = _ranges("hl.reduction", begin_or_end, end_or_none)
     device = device_of_loop()
     loops = [
-        LoopRange(begin, end, _block_size(None, begin, end), device)
+        LoopRange(begin, end, block_size_of(None, begin, end), device)
         for begin, end in zip(begins, ends)
     ]
-    dims = [
-        [EagerTile(loop, at) for at in range(loop.begin, loop.end, loop.block_size)]
-        for loop in loops
-    ]
-    return _iterate(dims, is_list, device)
+    return walk(loops, is_list, device)
 
 
 @_decorators.api(is_device_only=True)
@@ -148,24 +159,6 @@ def static_range(
     return iter(range(begin_or_end, end_or_none, step))
 
 
-@_decorators.api(is_device_only=True)
-def jagged_tile(parent: torch.Tensor) -> Iterator[Tile]:
-    """Iterate over ``[0, max(parent))``, each lane of ``parent`` up to its own length.
-
-    Args:
-        parent: integer lengths; each of its dims belongs to an enclosing tile.
-
-    Raises:
-        exc.InvalidJaggedTileUsage: always, because this is not supported yet.
-    """
-    if isinstance(parent, Tile):
-        raise exc.TileOfTile()
-    raise exc.InvalidJaggedTileUsage(
-        "hl.jagged_tile is not supported yet: loop over hl.tile(lengths.amax()) and "
-        "load with extra_mask"
-    )
-
-
 @_decorators.api(is_host_only=True, impure=True)
 def barrier() -> None:
     """Wait for the whole grid between two top-level loops.
@@ -175,12 +168,24 @@ def barrier() -> None:
     """
 
 
+def walk(
+    loops: Sequence[LoopRange], is_list: bool, device: torch.device | None
+) -> Iterator[Any]:
+    """Yield the tiles of one or several ranges, with eager mode on."""
+    dims = [
+        [EagerTile(loop, at) for at in range(loop.begin, loop.end, loop.block_size)]
+        for loop in loops
+    ]
+    return _iterate(dims, is_list, device)
+
+
 def _iterate(
     dims: Sequence[Sequence[Any]], is_list: bool, device: torch.device | None
 ) -> Iterator[Any]:
     """Yield the product of ``dims``, the first outermost, with eager mode on."""
-    with running_loop(device):
+    with running_loop(device), walking() as turn:
         for point in itertools.product(*dims):
+            turn[:] = point
             yield point if is_list else point[0]
 
 
@@ -213,6 +218,18 @@ def _bounds(value: Any) -> list[int]:
     return [operator.index(item) for item in values]
 
 
+def _raw_ends(begin_or_end: Any, end_or_none: Any) -> list[Any]:
+    """Return the ends as they were given: sizes of nested tensors know their rows."""
+    last = begin_or_end if end_or_none is None else end_or_none
+    return list(last) if isinstance(last, (list, tuple)) else [last]
+
+
+def _tile_of(device: torch.device | None) -> Callable[[int, int, int, int], EagerTile]:
+    return lambda begin, end, step, at: EagerTile(
+        LoopRange(begin, end, step, device), at
+    )
+
+
 def _per_dim(name: str, value: object, count: int) -> list[Any]:
     """Return ``value`` for each of ``count`` dims; a single one counts for all."""
     if not isinstance(value, (list, tuple)):
@@ -222,7 +239,7 @@ def _per_dim(name: str, value: object, count: int) -> list[Any]:
     return list(value)
 
 
-def _block_size(size: Any, begin: int, end: int) -> int:
+def block_size_of(size: Any, begin: int, end: int) -> int:
     """Return the extent of tiles; without a choice one tile covers the range."""
     if size is None:
         return max(end - begin, 1)

@@ -17,6 +17,7 @@ from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
 from helion.runtime import gradients
 from helion.runtime.config import Config
+from helion.runtime.nested_inputs import call_nested, has_nested
 from helion.runtime.ref_mode import run_eagerly
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import tensors_in
@@ -148,6 +149,8 @@ class BoundKernel:
             args = self.kernel.normalize_args(*args)
         if ConstExpr in map(type, args):
             args = tuple(map(unwrap, args))
+        if has_nested(args):
+            return call_nested(self, args)
         return self.runner(gradients.needs_gradient(args))(*args)
 
     def runner(self, with_gradient: bool) -> Callable[..., Any]:

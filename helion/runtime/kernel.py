@@ -24,6 +24,7 @@ from helion.runtime.bound_kernel import BoundKernel, no_search
 from helion.runtime.config import Config
 from helion.runtime.device import on_device
 from helion.runtime.gradients import needs_gradient
+from helion.runtime.nested_inputs import has_nested, nested_runner, stand_ins
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import Facts, Specializer, kernel_device, tensors_in
 
@@ -128,6 +129,9 @@ class Kernel:
 
     def _new_plan(self, args: tuple[Any, ...]) -> Plan:
         kinds = tuple(map(type, args))
+        if has_nested(args):
+            # Their stand-ins have a plan of their own.
+            return self._plans.setdefault(kinds, Plan(lambda *args: None))
         # Arguments that cannot be handled are an error here, before any facts.
         self._specializer.key(args)
         with self._lock:
@@ -135,6 +139,9 @@ class Kernel:
 
     def _new_runner(self, plan: Plan, facts: Hashable, args: tuple[Any, ...]) -> Runner:
         """Return what runs calls with these facts, and remember it."""
+        if has_nested(args):
+            plan.runners[facts] = nested_runner(self)
+            return plan.runners[facts]
         key = self._specializer.key(args)
         with self._lock:
             bound = self._bound_for(key, args)
@@ -191,7 +198,7 @@ class Kernel:
         """
         if not isinstance(args, (list, tuple)):
             _refuse(f"bind takes a tuple of arguments, not a {type(args).__name__}")
-        given = self.normalize_args(*args)
+        given = stand_ins(self.normalize_args(*args))
         key = self._specializer.key(given)
         return self._bound_for(key, given, analyze=True)
 
@@ -236,7 +243,7 @@ class Kernel:
 
     def specialization_key(self, args: Sequence[Any]) -> Hashable:
         """Return the key of arguments; equal keys can share a bound kernel."""
-        return self._specializer.key(self.normalize_args(*args))
+        return self._specializer.key(stand_ins(self.normalize_args(*args)))
 
     def forget_runners(self) -> None:
         """Make the next call of each signature choose its runner again."""
@@ -380,6 +387,9 @@ def _checked_signature(fn: types.FunctionType) -> inspect.Signature:
     return signature
 
 
+_GROUP = "ProcessGroupName"
+
+
 def _constexpr_places(fn: types.FunctionType) -> list[int]:
     """Return the places of parameters annotated as compile-time values."""
     places = []
@@ -387,6 +397,6 @@ def _constexpr_places(fn: types.FunctionType) -> list[int]:
         note = parameter.annotation
         # Under postponed evaluation it is the text that the author wrote.
         text = note.lower() if isinstance(note, str) else ""
-        if "constexpr" in text or "ConstExpr" in str(note):
+        if "constexpr" in text or "ConstExpr" in str(note) or _GROUP in str(note):
             places.append(place)
     return places

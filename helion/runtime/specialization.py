@@ -14,6 +14,7 @@ import torch
 from helion import exc
 from helion._compiler.op_registry import Op
 from helion.language.constexpr import ConstExpr, unwrap
+from helion.language.jagged_tensor import JaggedTensor
 
 TensorKey = Callable[[torch.Tensor], Hashable]
 Facts = Callable[..., Hashable]
@@ -113,7 +114,34 @@ def _constant(value: object, tensor_key: TensorKey) -> Hashable:
     return constant_key(value)
 
 
+def _jagged(value: JaggedTensor, tensor_key: TensorKey) -> Hashable:
+    """Return the facts about a nested tensor: how long its rows are is none of them."""
+    parts = value.parts
+    values, layout = parts.values, parts.layout
+    static: list[Hashable] = []
+    if tensor_key is not dynamic_key:
+        sizes = list(values.shape)
+        sizes[parts.ragged_dim - 1] = -1
+        is_dense = values.is_contiguous()
+        static = [*sizes, layout.batch, None if is_dense else values.stride()]
+    lengths = None if layout.lengths is None else layout.lengths.dtype
+    padded = tuple(dim for dim, _ in parts.padded)
+    batch = min(layout.batch, 2)
+    kind = (JaggedTensor, parts.ragged_dim, padded, layout.offsets.dtype, lengths)
+    return (*kind, batch, dynamic_key(values), *static)
+
+
 def _tensor(value: torch.Tensor, tensor_key: TensorKey) -> Hashable:
+    if value.is_nested:
+        is_jagged = value.layout is torch.jagged
+        raise exc.KernelArgumentError(
+            reason="a nested tensor inside another argument cannot be read"
+            if is_jagged
+            else f"a nested tensor of layout {value.layout} cannot be read",
+            hint="pass it as an argument of its own"
+            if is_jagged
+            else "make it with torch.nested.nested_tensor(rows, layout=torch.jagged)",
+        )
     if value.layout is not torch.strided:
         raise exc.KernelArgumentError(
             reason=f"a tensor of layout {value.layout} cannot be a kernel argument",
@@ -227,6 +255,7 @@ def _refused(value: object, tensor_key: TensorKey) -> Hashable:
 # The first type that fits decides, so an enum of ints is a constant.
 _RULES: tuple[tuple[type | tuple[type, ...], Callable[[Any, TensorKey], Hashable]], ...]
 _RULES = (
+    (JaggedTensor, _jagged),
     (torch.Tensor, _tensor),
     ((*CONSTANTS, ConstExpr), _constant),
     (SCALARS, _scalar),
