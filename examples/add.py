@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -24,16 +25,32 @@ def add(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return out
 
 
+CASES = [
+    _testing.Case(
+        "add",
+        add,
+        _testing.arguments(lambda data: (data.matrix(), data.matrix())),
+        torch.add,
+        configs=(
+            *_testing.GRID_2D,
+            helion.Config(block_sizes=[16, 16], flatten_loops=[True]),
+        ),
+    ),
+    _testing.Case(
+        "add_broadcast",
+        add,
+        _testing.arguments(
+            lambda data: (data.randn(33, 1), data.randn(17, dtype=torch.float16))
+        ),
+        torch.add,
+        configs=_testing.GRID_2D,
+    ),
+]
+
+
 def main() -> None:
-    """Compare with PyTorch: equal shapes, a row against a column, mixed types."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    m, n = (4096, 5632) if device == "cuda" else (33, 17)
-    x = torch.randn([m, n], device=device)
-    y = torch.randn([m, n], device=device, dtype=torch.float16)
-    torch.testing.assert_close(add(x, x), x + x)
-    torch.testing.assert_close(add(x, y), x + y)
-    torch.testing.assert_close(add(x[:, :1], y[:1]), x[:, :1] + y[:1])
-    print(f"add agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -78,18 +79,41 @@ def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch
     return out.view(q.size())
 
 
+def attention_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    heads, length, head = data.pick(2, 64), data.pick(37, 1024), data.pick(16, 64)
+    q, k, v = (data.randn(1, heads, length, head) for _ in range(3))
+    return q, k, v
+
+
+def causal_attention_ref(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+) -> torch.Tensor:
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+CASES = [
+    _testing.Case(
+        "attention",
+        attention,
+        _testing.arguments(attention_args),
+        torch.nn.functional.scaled_dot_product_attention,
+        _testing.PRODUCT,
+        _testing.configs({"block_sizes": [1, 16, 16]}, {"block_sizes": [1, 32, 16]}),
+    ),
+    _testing.Case(
+        "causal_attention",
+        causal_attention,
+        _testing.arguments(attention_args),
+        causal_attention_ref,
+        _testing.PRODUCT,
+        _testing.configs({"block_sizes": [1, 16, 16]}, {"block_sizes": [1, 16, 32]}),
+    ),
+]
+
+
 def main() -> None:
-    """Compare both kernels with PyTorch's scaled dot product attention."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = (2, 32, 1024, 64) if device == "cuda" else (1, 2, 37, 16)
-    dtype = torch.float16 if device == "cuda" else torch.float32
-    q, k, v = (torch.randn(shape, device=device, dtype=dtype) for _ in range(3))
-    reference = torch.nn.functional.scaled_dot_product_attention
-    close = {"rtol": 1e-2, "atol": 1e-2}
-    torch.testing.assert_close(attention(q, k, v), reference(q, k, v), **close)
-    expected = reference(q, k, v, is_causal=True)
-    torch.testing.assert_close(causal_attention(q, k, v), expected, **close)
-    print(f"attention agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -45,18 +46,39 @@ def activate_rows(x: torch.Tensor, mode: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def scale_prefix_ref(x: torch.Tensor, cut: int, scale: float) -> torch.Tensor:
+    return torch.cat([x[:cut] * scale, x[cut:]])
+
+
+def activate_rows_ref(x: torch.Tensor, mode: torch.Tensor) -> torch.Tensor:
+    return torch.where(mode[:, None] > 0, torch.relu(x), torch.tanh(x))
+
+
+CASES = [
+    _testing.Case(
+        "scale_prefix",
+        scale_prefix,
+        _testing.arguments(lambda data: (data.randn(data.pick(101, 100003)), 47, 2.5)),
+        scale_prefix_ref,
+        configs=_testing.configs(
+            {"block_sizes": [16]}, {"block_sizes": [8], "num_warps": 1}
+        ),
+    ),
+    _testing.Case(
+        "activate_rows",
+        activate_rows,
+        _testing.arguments(
+            lambda data: (x := data.matrix(), data.randint(-1, 2, len(x)))
+        ),
+        activate_rows_ref,
+        configs=_testing.configs({"block_sizes": [16]}, {"block_sizes": [64]}),
+    ),
+]
+
+
 def main() -> None:
-    """Compare with masks in PyTorch."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    m, n = (512, 5000) if device == "cuda" else (7, 37)
-    x = torch.randn([m, n], device=device)
-    cut = n // 3
-    expected = torch.cat([x[0, :cut] * 2.5, x[0, cut:]])
-    torch.testing.assert_close(scale_prefix(x[0], cut, 2.5), expected)
-    mode = torch.randint(-1, 2, [m], device=device)
-    expected = torch.where(mode[:, None] > 0, torch.relu(x), torch.tanh(x))
-    torch.testing.assert_close(activate_rows(x, mode), expected)
-    print(f"branch agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

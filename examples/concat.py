@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -27,15 +28,25 @@ def concat(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def concat_args(data: _testing.Data) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, left, right = data.pick(13, 4096), data.pick(37, 1500), data.pick(50, 3003)
+    return data.randn(rows, left), data.randn(rows, right)
+
+
+CASES = [
+    _testing.Case(
+        "concat",
+        concat,
+        _testing.arguments(concat_args),
+        lambda x, y: torch.cat([x, y], dim=1),
+        configs=_testing.GRID_2D,
+    ),
+]
+
+
 def main() -> None:
-    """Compare with PyTorch's cat; copies are exact."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    m, n = (4096, 1500) if device == "cuda" else (13, 37)
-    x = torch.randn([m, n], device=device)
-    y = torch.randn([m, 2 * n + 3], device=device)
-    expected = torch.cat([x, y], dim=1)
-    torch.testing.assert_close(concat(x, y), expected, rtol=0, atol=0)
-    print(f"concat agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -27,15 +28,25 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return losses.mean()
 
 
+def cross_entropy_args(data: _testing.Data) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = data.matrix()
+    return logits, data.randint(0, logits.size(1), len(logits))
+
+
+CASES = [
+    _testing.Case(
+        "cross_entropy",
+        cross_entropy,
+        _testing.arguments(cross_entropy_args),
+        torch.nn.functional.cross_entropy,
+        configs=_testing.ROWS,
+    ),
+]
+
+
 def main() -> None:
-    """Compare with PyTorch's cross entropy."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    n, v = (4096, 32000) if device == "cuda" else (13, 37)
-    logits = torch.randn([n, v], device=device)
-    labels = torch.randint(0, v, [n], device=device)
-    expected = torch.nn.functional.cross_entropy(logits, labels)
-    torch.testing.assert_close(cross_entropy(logits, labels), expected)
-    print(f"cross_entropy agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -19,15 +20,26 @@ def embedding(ids: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return out.view(*ids.size(), width)
 
 
+def embedding_args(data: _testing.Data) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = data.pick(29, 32000)
+    ids = data.randint(0, rows, 7, data.pick(5, 1023))
+    return ids, data.randn(rows, data.pick(37, 1024))
+
+
+CASES = [
+    _testing.Case(
+        "embedding",
+        embedding,
+        _testing.arguments(embedding_args),
+        torch.nn.functional.embedding,
+        configs=_testing.GRID_2D,
+    ),
+]
+
+
 def main() -> None:
-    """Compare with PyTorch's embedding; a look-up is exact."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rows, width = (32000, 1024) if device == "cuda" else (29, 37)
-    table = torch.randn([rows, width], device=device)
-    ids = torch.randint(0, rows, [7, 33], device=device)
-    expected = torch.nn.functional.embedding(ids, table)
-    torch.testing.assert_close(embedding(ids, table), expected, rtol=0, atol=0)
-    print(f"embedding agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -130,46 +131,130 @@ def layer_norm_bwd(
     return dx, dweight.sum(0), dbias.sum(0) if compute_bias_grad else None
 
 
-def reference(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, grad_out: torch.Tensor
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """Return the output and the gradients that PyTorch finds in float64."""
-    inputs = [value.double().requires_grad_() for value in (x, weight, bias)]
-    out = torch.nn.functional.layer_norm(inputs[0], [x.size(1)], *inputs[1:])
-    grads = torch.autograd.grad(out, inputs, grad_out.double())
-    return out.detach(), grads
+def layer_norm_ref(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    out = torch.nn.functional.layer_norm(x, [x.size(1)], weight, bias)
+    return out, x.mean(1), torch.rsqrt(x.var(1, correction=0) + 1e-5)
 
 
-def check(m: int, n: int, device: str) -> None:
-    """Compare the output and the gradients with PyTorch's layer norm."""
-    x, grad_out = (torch.randn([m, n], device=device) for _ in range(2))
-    weight, bias = (torch.randn([n], device=device) for _ in range(2))
-    expected, grads = reference(x, weight, bias, grad_out)
-    # The error of a sum over m rows grows with the root of m.
-    close = {"rtol": 1e-3, "atol": 1e-3 + 1e-5 * m**0.5, "check_dtype": False}
-    out, mean, rstd = layer_norm(x, weight, bias)
-    torch.testing.assert_close(out, expected, **close)
-    torch.testing.assert_close(layer_norm(x, weight)[0] + bias, expected, **close)
-    found = layer_norm_bwd(grad_out, x, weight, mean, rstd)
-    torch.testing.assert_close(found, grads, **close)
-    dx = layer_norm_bwd_dx(grad_out, x, weight, mean, rstd)
-    torch.testing.assert_close(dx, grads[0], **close)
-    found = layer_norm_bwd_dwdb(grad_out, x, mean, rstd)
-    torch.testing.assert_close(found, grads[1:], **close)
-    dweight, dbias = layer_norm_bwd_dwdb(grad_out, x, mean, rstd, False)
-    torch.testing.assert_close(dweight, grads[1], **close)
-    assert dbias is None, "no bias gradient was asked for"
+def layer_norm_bwd_ref(
+    grad_out: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    mean: torch.Tensor,
+    rstd: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    normal = (x - mean[:, None]) * rstd[:, None]
+    grad = grad_out * weight
+    along = (grad * normal).mean(1, keepdim=True)
+    dx = (grad - normal * along - grad.mean(1, keepdim=True)) * rstd[:, None]
+    return dx, (grad_out * normal).sum(0), grad_out.sum(0)
+
+
+def dwdb_ref(
+    grad_out: torch.Tensor,
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    rstd: torch.Tensor,
+    compute_bias_grad: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    normal = (x - mean[:, None]) * rstd[:, None]
+    dbias = grad_out.sum(0) if compute_bias_grad else None
+    return (grad_out * normal).sum(0), dbias
+
+
+def row_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x.float()
+    return x.mean(1), torch.rsqrt(x.var(1, correction=0) + 1e-5)
+
+
+def forward_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    x = data.matrix()
+    return x, data.randn(x.size(1)), data.randn(x.size(1))
+
+
+def backward_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    x = data.matrix()
+    grad_out, weight = data.matrix(), data.randn(x.size(1))
+    return grad_out, x, weight, *row_statistics(x)
+
+
+def dwdb_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    grad_out, x, _, mean, rstd = backward_args(data)
+    return grad_out, x, mean, rstd
+
+
+def long_dwdb_args(data: _testing.Data) -> tuple[torch.Tensor, ...]:
+    shape = data.pick(1003, 1_152_000), 16
+    grad_out, x = (data.randn(*shape, dtype=torch.float32) for _ in range(2))
+    return grad_out, x, *row_statistics(x)
+
+
+COLUMNS = _testing.configs(
+    {"block_sizes": [16]}, {"block_sizes": [4], "reduction_loops": [8]}
+)
+CASES = [
+    _testing.Case(
+        "layer_norm",
+        layer_norm,
+        _testing.arguments(forward_args),
+        layer_norm_ref,
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "layer_norm_no_bias",
+        layer_norm,
+        _testing.arguments(lambda data: forward_args(data)[:2]),
+        layer_norm_ref,
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "layer_norm_bwd_dx",
+        layer_norm_bwd_dx,
+        _testing.arguments(backward_args),
+        lambda *args: layer_norm_bwd_ref(*args)[0],
+        _testing.LONG_SUM,
+        _testing.ROWS,
+    ),
+    _testing.Case(
+        "layer_norm_bwd_dwdb",
+        layer_norm_bwd_dwdb,
+        _testing.arguments(dwdb_args),
+        dwdb_ref,
+        _testing.LONG_SUM,
+        COLUMNS,
+    ),
+    _testing.Case(
+        "layer_norm_bwd_dwdb_no_bias",
+        layer_norm_bwd_dwdb,
+        _testing.arguments(lambda data: (*dwdb_args(data), False)),
+        dwdb_ref,
+        _testing.LONG_SUM,
+        COLUMNS,
+    ),
+    _testing.Case(
+        "layer_norm_bwd_dwdb_long",
+        layer_norm_bwd_dwdb,
+        _testing.arguments(long_dwdb_args),
+        dwdb_ref,
+        _testing.LONG_SUM,
+        _testing.configs({"block_sizes": [16], "reduction_loops": [128]}),
+    ),
+    _testing.Case(
+        "layer_norm_bwd",
+        layer_norm_bwd,
+        _testing.arguments(backward_args),
+        layer_norm_bwd_ref,
+        _testing.LONG_SUM,
+        _testing.configs({"block_sizes": [8, 4]}, {"block_sizes": [16, 1]}),
+    ),
+]
 
 
 def main() -> None:
-    """Check a wide and a long matrix: the long one sums very many rows."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    wide, long = (13, 37), (2003, 16)
-    if device == "cuda":
-        wide, long = (4096, 5632), (1_152_000, 16)
-    for m, n in (wide, long):
-        check(m, n, device)
-        print(f"layer_norm, forward and backward, {m} x {n}: right on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -83,22 +84,76 @@ def bias_relu(bias: torch.Tensor) -> Callable[..., torch.Tensor]:
     return epilogue
 
 
+def matmul_ref(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    epilogue: Callable[..., torch.Tensor] | None = None,
+) -> torch.Tensor:
+    product = x @ y
+    everything = (slice(None), slice(None))
+    return product if epilogue is None else epilogue(product, everything)
+
+
+def product_args(data: _testing.Data) -> tuple[torch.Tensor, torch.Tensor]:
+    m, k, n = data.pick(33, 1024), data.pick(70, 2048), data.pick(17, 512)
+    return data.randn(m, k), data.randn(k, n)
+
+
+def bmm_args(data: _testing.Data) -> tuple[torch.Tensor, torch.Tensor]:
+    m, k, n = data.pick(18, 512), data.pick(21, 768), data.pick(19, 256)
+    return data.randn(3, m, k), data.randn(3, k, n)
+
+
+CASES = [
+    _testing.Case(
+        "matmul",
+        matmul,
+        _testing.arguments(product_args),
+        matmul_ref,
+        _testing.PRODUCT,
+        _testing.configs(
+            {"block_sizes": [16, 16, 16]},
+            {"block_sizes": [32, 16, 32], "l2_groupings": [2]},
+            {"block_sizes": [16, 32, 16], "loop_orders": [[1, 0]]},
+        ),
+    ),
+    _testing.Case(
+        "matmul_bias_relu",
+        matmul,
+        _testing.arguments(
+            lambda data: (
+                *product_args(data),
+                bias_relu(data.randn(data.pick(17, 512))),
+            )
+        ),
+        matmul_ref,
+        _testing.PRODUCT,
+        _testing.configs({"block_sizes": [16, 16, 16]}),
+    ),
+    _testing.Case(
+        "bmm",
+        bmm,
+        _testing.arguments(bmm_args),
+        torch.bmm,
+        _testing.PRODUCT,
+        _testing.configs({"block_sizes": [1, 16, 16, 16]}),
+    ),
+    _testing.Case(
+        "matmul_split_k",
+        matmul_split_k,
+        _testing.arguments(product_args),
+        matmul_ref,
+        _testing.PRODUCT,
+        _testing.configs(
+            {"block_sizes": [32, 16, 16, 16]}, {"block_sizes": [128, 32, 32, 32]}
+        ),
+    ),
+]
+
+
 def main() -> None:
-    """Compare with PyTorch's products."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    m, k, n = (1024, 2048, 512) if device == "cuda" else (33, 70, 17)
-    dtype = torch.float16 if device == "cuda" else torch.float32
-    x = torch.randn([m, k], device=device, dtype=dtype)
-    y = torch.randn([k, n], device=device, dtype=dtype)
-    bias = torch.randn([n], device=device, dtype=dtype)
-    close = {"rtol": 1e-2, "atol": 1e-1 if device == "cuda" else 1e-4}
-    torch.testing.assert_close(matmul(x, y), x @ y, **close)
-    expected = torch.relu((x @ y) + bias)
-    torch.testing.assert_close(matmul(x, y, bias_relu(bias)), expected, **close)
-    torch.testing.assert_close(matmul_split_k(x, y), (x @ y).float(), **close)
-    batch = torch.stack([x, -x]), torch.stack([y, y])
-    torch.testing.assert_close(bmm(*batch), torch.bmm(*batch), **close)
-    print(f"matmul agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -53,20 +54,51 @@ def quantize(x: torch.Tensor, scale: float) -> torch.Tensor:
     return out
 
 
+def clamp_where_ref(
+    x: torch.Tensor, low: float, high: float, mask: torch.Tensor
+) -> torch.Tensor:
+    return torch.where(mask, x.clamp(low, high), -x)
+
+
+def quantize_ref(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return torch.round(x / scale).clamp(-128, 127).to(torch.int8)
+
+
+CASES = [
+    _testing.Case(
+        "gelu",
+        gelu,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        torch.nn.functional.gelu,
+        configs=_testing.GRID_2D,
+    ),
+    _testing.Case(
+        "silu_mul",
+        silu_mul,
+        _testing.arguments(lambda data: (data.matrix(), data.matrix())),
+        lambda gate, up: torch.nn.functional.silu(gate) * up,
+        configs=_testing.GRID_2D,
+    ),
+    _testing.Case(
+        "clamp_where",
+        clamp_where,
+        _testing.arguments(lambda data: (data.matrix(), -0.5, 0.25, data.matrix() > 0)),
+        clamp_where_ref,
+        configs=_testing.GRID_2D,
+    ),
+    _testing.Case(
+        "quantize",
+        quantize,
+        _testing.arguments(lambda data: (data.matrix(), 0.015625)),
+        quantize_ref,
+        configs=_testing.GRID_2D,
+    ),
+]
+
+
 def main() -> None:
-    """Compare each chain with the same chain in PyTorch."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = (4096, 5632) if device == "cuda" else (33, 17)
-    x = torch.randn(shape, device=device)
-    y = torch.randn(shape, device=device)
-    mask = y > 0
-    torch.testing.assert_close(gelu(x), torch.nn.functional.gelu(x))
-    torch.testing.assert_close(silu_mul(x, y), torch.nn.functional.silu(x) * y)
-    expected = torch.where(mask, x.clamp(-0.5, 0.25), -x)
-    torch.testing.assert_close(clamp_where(x, -0.5, 0.25, mask), expected)
-    expected = torch.round(x / 0.0625).clamp(-128, 127).to(torch.int8)
-    torch.testing.assert_close(quantize(x, 0.0625), expected)
-    print(f"pointwise agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -21,15 +22,26 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.
     return out
 
 
+def rms_norm_ref(
+    x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
+) -> torch.Tensor:
+    return torch.nn.functional.rms_norm(x, [x.size(1)], weight, eps)
+
+
+CASES = [
+    _testing.Case(
+        "rms_norm",
+        rms_norm,
+        _testing.arguments(lambda data: (x := data.matrix(), data.randn(x.size(1)))),
+        rms_norm_ref,
+        configs=_testing.ROWS,
+    ),
+]
+
+
 def main() -> None:
-    """Compare with the formula in PyTorch."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    m, n = (4096, 5632) if device == "cuda" else (13, 37)
-    x = torch.randn([m, n], device=device)
-    weight = torch.randn([n], device=device)
-    expected = torch.nn.functional.rms_norm(x, [n], weight, 1e-6)
-    torch.testing.assert_close(rms_norm(x, weight), expected)
-    print(f"rms_norm agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

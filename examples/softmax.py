@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -53,15 +54,40 @@ def softmax_two_pass(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def softmax_ref(x: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(x, dim=1)
+
+
+CASES = [
+    _testing.Case(
+        "softmax",
+        softmax,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        softmax_ref,
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "softmax_parts",
+        softmax_parts,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        softmax_ref,
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "softmax_two_pass",
+        softmax_two_pass,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        softmax_ref,
+        configs=_testing.configs(
+            {"block_sizes": [4, 16, 8]}, {"block_sizes": [1, 8, 64]}
+        ),
+    ),
+]
+
+
 def main() -> None:
-    """Compare the three spellings with PyTorch's softmax."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = (4096, 5632) if device == "cuda" else (13, 37)
-    x = torch.randn(shape, device=device)
-    expected = torch.softmax(x, dim=1)
-    for kernel in (softmax, softmax_parts, softmax_two_pass):
-        torch.testing.assert_close(kernel(x), expected)
-    print(f"softmax agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -66,20 +67,58 @@ def row_var(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
+CASES = [
+    _testing.Case(
+        "row_sum",
+        row_sum,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.sum(-1),
+        _testing.LONG_SUM,
+        _testing.ROWS,
+    ),
+    _testing.Case(
+        "row_sum_tiled",
+        row_sum_tiled,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.sum(-1),
+        _testing.LONG_SUM,
+        _testing.configs({"block_sizes": [4, 16]}, {"block_sizes": [8, 4]}),
+    ),
+    _testing.Case(
+        "row_mean",
+        row_mean,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.mean(-1),
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "row_amax",
+        row_amax,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.amax(-1),
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "row_argmax",
+        row_argmax,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.argmax(-1),
+        configs=_testing.ROWS,
+    ),
+    _testing.Case(
+        "row_var",
+        row_var,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x.var(-1, correction=0),
+        _testing.LONG_SUM,
+        _testing.ROWS,
+    ),
+]
+
+
 def main() -> None:
-    """Compare short and long rows with PyTorch."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shapes = [(4096, 5632), (4, 1 << 22)] if device == "cuda" else [(13, 37), (2, 5000)]
-    for m, n in shapes:
-        x = torch.randn([m, n], device=device)
-        close = {"rtol": 1e-3, "atol": 1e-5 * n**0.5 + 1e-4}
-        torch.testing.assert_close(row_sum(x), x.sum(-1), **close)
-        torch.testing.assert_close(row_sum_tiled(x), x.sum(-1), **close)
-        torch.testing.assert_close(row_mean(x), x.mean(-1), **close)
-        torch.testing.assert_close(row_amax(x), x.amax(-1))
-        torch.testing.assert_close(row_argmax(x), x.argmax(-1))
-        torch.testing.assert_close(row_var(x), x.var(-1, correction=0), **close)
-    print(f"sum agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

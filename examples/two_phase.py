@@ -6,6 +6,7 @@ import torch
 
 import helion
 import helion.language as hl
+from helion import _testing
 
 
 @helion.kernel
@@ -26,14 +27,22 @@ def center_columns(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
+CASES = [
+    _testing.Case(
+        "center_columns",
+        center_columns,
+        _testing.arguments(lambda data: (data.matrix(),)),
+        lambda x: x - x.mean(0),
+        configs=_testing.configs(
+            {"block_sizes": [8, 4, 16]}, {"block_sizes": [1, 16, 4]}
+        ),
+    ),
+]
+
+
 def main() -> None:
-    """Compare with the same two steps in PyTorch."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape = (4096, 1500) if device == "cuda" else (13, 37)
-    x = torch.randn(shape, device=device) + 3.0
-    expected = x - x.mean(0)
-    torch.testing.assert_close(center_columns(x), expected, rtol=1e-4, atol=1e-4)
-    print(f"two_phase agrees with PyTorch on {device}")
+    """Check every case against PyTorch; ``--benchmark`` times them too."""
+    _testing.main(CASES)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from torch._subclasses import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from examples._catalog import CASES
+from helion._testing import tolerance_of
 
 if TYPE_CHECKING:
-    from examples._catalog import Case
+    from helion._testing import Case
     from helion.runtime.bound_kernel import BoundKernel
     from helion.runtime.config import Config
 
@@ -133,16 +134,6 @@ def judge(outcome: Outcome, case: Case, args: tuple[Any, ...], found: Any) -> No
         largest = max(largest, delta.max().item())
         outcome.is_right &= bool((delta <= atol + rtol * right.abs()).all())
     outcome.error = largest
-
-
-def tolerance_of(case: Case, values: Any) -> tuple[float, float]:
-    """Return rtol and atol for the least precise floating dtype among ``values``."""
-    dtypes = [
-        leaf.dtype
-        for leaf in pytree.tree_leaves(values)
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
-    ]
-    return case.tolerance[max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)]
 
 
 def emit(

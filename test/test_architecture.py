@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("helion.exc", 0),
     ("helion._compat", 0),
+    ("helion._error_report", 0),
     ("helion._logging", 0),
     ("helion._math", 0),
     ("helion._metrics", 0),
@@ -36,6 +37,7 @@ LAYERS = (
     ("helion._compiler.backend", 2),
     ("helion._compiler.codegen_state", 2),
     ("helion._compiler.compile_environment", 2),
+    ("helion._compiler.derived_dims", 2),
     ("helion._compiler.host_function", 2),
     ("helion._compiler.type_info", 2),
     ("helion._compiler.fake_arguments", 2),
@@ -52,6 +54,7 @@ LAYERS = (
     ("helion._compiler.*", 4),
     ("helion.autotuner", 6),
     ("helion.autotuner.*", 6),
+    ("helion._testing", 7),
     ("helion.runtime", 7),
     ("helion.runtime.*", 7),
     ("helion", 7),

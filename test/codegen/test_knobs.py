@@ -105,7 +105,7 @@ def test_every_available_knob_has_a_row() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_result_is_right_under_random_configs(case: Case) -> None:
     spec = bind_case(case.name).config_spec
-    drawn = [spec.random_config(random.Random(seed)) for seed in range(6)]
+    drawn = [spec.random_config(random.Random(f"{case.name} {i}")) for i in range(2)]
     assert_right(case, *drawn)
 
 

@@ -33,6 +33,13 @@ def test_each_top_level_loop_is_a_launch(name: str, count: int) -> None:
     assert len(offline(case.kernel, *case.make_args("cpu", True))) == count
 
 
+def test_mask_of_one_element_stays_a_bool() -> None:
+    # Triton sums bools as integers, which it does not take for a mask.
+    case, config = KERNELS["causal_conv1d"], helion.Config(block_sizes=[1, 1])
+    (launch,) = offline(case.kernel, *case.make_args("cpu", True), config=config)
+    assert launch.cubin
+
+
 @pytest.mark.parametrize("elements, wide", [(2**20, False), (2**31 + 8, True)])
 def test_index_type_follows_the_size(elements: int, wide: bool) -> None:
     x = torch.empty(elements, dtype=torch.float16, device="meta")

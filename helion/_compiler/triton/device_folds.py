@@ -31,3 +31,15 @@ def fold_max(value: tl.tensor, dim: tl.constexpr) -> tl.tensor:
 def fold_min(value: tl.tensor, dim: tl.constexpr) -> tl.tensor:
     """Return the minimum along a dim, NaN if one element is NaN."""
     return tl.reduce(value, dim, nan_min)
+
+
+@triton.jit
+def first(a: tl.tensor, b: tl.tensor) -> tl.tensor:
+    """Return the first of two values."""
+    return a
+
+
+@triton.jit
+def only(value: tl.tensor) -> tl.tensor:
+    """Return the one element of a block; unlike a sum, a bool or a byte stays one."""
+    return tl.reduce(value, 0, first)
