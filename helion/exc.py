@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import copy
-import re
 import sys
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from ._error_report import (
+    Location,
+    compose_message,
+    fill,
+    hint_line,
+    holes,
+    location_block,
+    wrapped_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BaseT = TypeVar("BaseT", bound="Base")
-
-_HOLE = re.compile(r"\{(\w+)\}")
-
-
-class Location(Protocol):
-    """A place in user code; ``line`` is its source text, ``col`` counts from zero."""
-
-    @property
-    def filename(self) -> str: ...
-    @property
-    def lineno(self) -> int: ...
-    @property
-    def function(self) -> str: ...
-    @property
-    def line(self) -> str: ...
-    @property
-    def col(self) -> int: ...
 
 
 class Base(RuntimeError):
@@ -46,17 +38,17 @@ class Base(RuntimeError):
         self.facts: dict[str, object] = facts
         self.location: Location | None = None
         self.errors: tuple[Base, ...] = ()
-        self.message: str = _compose_message(self.template, args, facts)
+        self.message: str = compose_message(self.template, args, facts)
         hint = str(facts.get("hint", self.hint))
-        if all(name in facts for name in _holes(hint)):
-            self.message += _hint_line(_fill(hint, facts))
+        if all(name in facts for name in holes(hint)):
+            self.message += hint_line(fill(hint, facts))
         super().__init__(self.message)
 
     @classmethod
     def from_text(cls: type[BaseT], text: str, hint: str = "") -> BaseT:
         """Make an error that says ``text`` in place of its template."""
         error = cls()
-        error.message = text + _hint_line(hint or cls.hint)
+        error.message = text + hint_line(hint or cls.hint)
         return error
 
     @property
@@ -97,7 +89,7 @@ class _WrapException(BaseError):
 
     def __init__(self, *args: object, **facts: object) -> None:
         cause = next((a for a in args if isinstance(a, BaseException)), None)
-        super().__init__(*(_wrapped_text(a) for a in args), **facts)
+        super().__init__(*(wrapped_text(a) for a in args), **facts)
         if cause is not None:
             self.__cause__ = cause
 
@@ -118,58 +110,6 @@ def raise_collected(errors: Sequence[Base]) -> None:
     joined = copy.copy(errors[0])
     joined.errors = tuple(errors)
     raise joined
-
-
-def location_block(location: Location) -> str:
-    """Return the ``While processing:`` lines with the source line and a caret."""
-    source = location.line.splitlines()[0].rstrip() if location.line else ""
-    shown = source.lstrip()
-    caret = min(max(location.col - (len(source) - len(shown)), 0), len(shown))
-    where = f'  File "{location.filename}", line {location.lineno}'
-    block = f"\nWhile processing:\n{where}, in {location.function}"
-    return f"{block}\n    {shown}\n    {' ' * caret}^" if shown else block
-
-
-def _wrapped_text(value: object) -> object:
-    if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
-    return value
-
-
-def _hint_line(hint: str) -> str:
-    return f"\nhint: {hint}" if hint else ""
-
-
-def _holes(template: str) -> list[str]:
-    """Return the distinct hole names of ``template`` in order."""
-    return list(dict.fromkeys(_HOLE.findall(template)))
-
-
-def _fill(template: str, facts: dict[str, object]) -> str:
-    return _HOLE.sub(lambda hole: str(facts.get(hole[1], "?")), template)
-
-
-def _compose_message(
-    template: str, args: tuple[object, ...], facts: dict[str, object]
-) -> str:
-    holes = _holes(template)
-    missing = [name for name in holes if name not in facts]
-    values = dict(facts)
-    extras: list[str] = []
-    if missing and len(args) >= len(missing):
-        values.update(zip(missing, args))
-        extras = [str(arg) for arg in args[len(missing) :]]
-    elif args and not (facts.keys() & set(holes)):
-        # Too few values for the holes: the caller wrote the sentence himself.
-        template = template if not holes else ""
-        extras = [str(arg) for arg in args]
-    else:
-        extras = [str(arg) for arg in args]
-    unused = [f"{k}={v}" for k, v in facts.items() if k not in holes and k != "hint"]
-    if unused:
-        extras.append(", ".join(unused))
-    parts = [_fill(template, values), *extras]
-    return ": ".join(part for part in parts if part)
 
 
 # -- decoration and settings -----------------------------------------------------------
@@ -207,10 +147,12 @@ class NamingConflict(BaseError):
 
 class MissingEnableTile(BaseError):
     template = "the tile backend is not enabled"
+    hint = "set ENABLE_TILE=1, or use the triton backend"
 
 
 class CuteBackendUnavailable(BaseError):
     template = "the cute backend is not available"
+    hint = "use the triton backend"
 
 
 # -- binding arguments -----------------------------------------------------------------
@@ -223,6 +165,7 @@ class NoTensorArgs(BaseError):
 
 class KernelArgumentError(BaseError, TypeError):
     template = "{reason}"
+    hint = "pass what the signature of the kernel names"
 
 
 class MixedDevices(BaseError):
@@ -242,10 +185,12 @@ class IndexOffsetOutOfRangeForInt32(BaseError):
 
 class GraphModuleUnsupportedOps(BaseError):
     template = "a GraphModule argument may only call functions, but has: {ops}"
+    hint = "let its forward call functions, e.g. torch.nn.functional.linear"
 
 
 class ProcessGroupNameNotFound(BaseWarning):
     template = "no hl.ProcessGroupName argument: the default process group is used"
+    hint = "annotate the name of the group: group: hl.ProcessGroupName"
 
 
 # -- kernel text and Python constructs -------------------------------------------------
@@ -253,6 +198,12 @@ class ProcessGroupNameNotFound(BaseWarning):
 
 class StatementNotSupported(BaseError):
     template = "{construct} is not supported in a kernel"
+    hint = "do it before the loop, or write it with if, for, while and assignments"
+
+
+class DeviceAssertionError(BaseError, AssertionError):
+    template = "assert {condition} fails{message}"
+    hint = "it is known to be false when compiling"
 
 
 class NotAllowedOnDevice(StatementNotSupported):
@@ -272,14 +223,17 @@ class InvalidAssignment(NotAllowedOnDevice):
 
 class UnsupportedPythonType(BaseError):
     template = "{type} is not supported in a kernel"
+    hint = "compute it before the loop, or pass it as an argument"
 
 
 class UndefinedVariable(BaseError):
     template = "{name} is not defined"
+    hint = "give it a value before this line, or check the spelling"
 
 
 class TypeInferenceError(BaseError):
     template = "{reason}"
+    hint = "HELION_DUMP=types shows the type of every expression"
 
 
 class CantCombineTypesInControlFlow(BaseError):
@@ -307,10 +261,12 @@ class CannotReadDeviceVariableOnHost(BaseError):
 
 class CantReadOnDevice(BaseError):
     template = "{type} cannot be read in a device loop"
+    hint = "pass it as an argument, or compute it in the loop"
 
 
 class TracedArgNotSupported(BaseError):
     template = "argument {arg} cannot be passed to a traced function"
+    hint = "pass tensors, numbers or tuples of them"
 
 
 class ClosureMutation(BaseError):
@@ -330,10 +286,12 @@ class StarredArgsNotSupportedOnDevice(BaseError):
 
 class InvalidSequenceSubscription(BaseError):
     template = "a list or tuple is indexed by {index}, which is not a constant"
+    hint = "loop over the sequence or over hl.static_range: they are unrolled"
 
 
 class FailedToUnpackTupleAssign(BaseError):
     template = "cannot unpack {type} into {expected} names"
+    hint = "write as many names as there are values"
 
 
 class NestedKernelCallsNotSupported(BaseError):
@@ -356,10 +314,12 @@ class ShapeSpecializingCall(BaseError):
 
 class NoDeviceLoopsInKernel(BaseError):
     template = "the kernel has no hl.tile or hl.grid loop"
+    hint = "put what the device computes into a loop: for tile in hl.tile(size)"
 
 
 class EmptyDeviceLoopAfterDCE(BaseError):
     template = "a device loop has no effect: it stores nothing"
+    hint = "store into a tensor made before the loop: out[tile] = value"
 
 
 class NestedGridLoop(BaseError):
@@ -369,14 +329,17 @@ class NestedGridLoop(BaseError):
 
 class TopLevelStatementBetweenLoops(BaseError):
     template = "a statement stands between two top-level device loops"
+    hint = "move it before the first loop"
 
 
 class LoopFunctionNotInFor(BaseError):
     template = "{name} must be the iterator of a for statement"
+    hint = "write a loop: for index in {name}(...)"
 
 
 class DeviceLoopElseBlock(BaseError):
     template = "{loop} cannot have an else block"
+    hint = "write what stands in else after the loop"
 
 
 class NestedDeviceLoopsConflict(BaseError):
@@ -386,6 +349,7 @@ class NestedDeviceLoopsConflict(BaseError):
 
 class InvalidTileRange(BaseError):
     template = "the range begins at {begin}, after its end {end}"
+    hint = "swap the bounds, or use max(begin, end) as the end"
 
 
 class TileOfTile(BaseError):
@@ -410,10 +374,12 @@ class OverpackedTile(BaseError):
 
 class InvalidJaggedTileUsage(BaseError):
     template = "{reason}"
+    hint = "its parent is a device tensor of lengths over tiles: lengths[tile]"
 
 
 class BarrierOnlyAllowedAtTopLevel(BaseError):
     template = "hl.barrier() must stand between two top-level device loops"
+    hint = "move it between two outermost loops"
 
 
 class LoopDependencyError(BaseError):
@@ -428,14 +394,17 @@ class CrossRootDeviceValue(BaseError):
 
 class CrossLoopSchedulingError(BaseError):
     template = "the dependency between two loops cannot be lowered: {reason}"
+    hint = "put hl.barrier() between the loops"
 
 
 class PdlPlacement(BaseError):
     template = "misplaced hl.pdl call: {reason}"
+    hint = "hl.pdl_wait stands before the first loop"
 
 
 class PdlStateWithoutWait(BaseError):
     template = "state passes from loop to loop without a pdl wait"
+    hint = "call hl.pdl_wait() before the first loop"
 
 
 class SpecializeOnDevice(BaseError):
@@ -445,6 +414,7 @@ class SpecializeOnDevice(BaseError):
 
 class SpecializeArgType(BaseError):
     template = "hl.specialize takes an int, a size or a shape, not {type}"
+    hint = "specialize sizes or int arguments: hl.specialize(x.shape)"
 
 
 class ShapeSpecializingAllocation(BaseError):
@@ -457,14 +427,17 @@ class RegisterTunableArgTypes(BaseError):
         "hl.register_tunable takes a literal name and a fragment, "
         "not {name_type} and {fragment_type}"
     )
+    hint = "write hl.register_tunable('name', IntegerFragment(1, 8))"
 
 
 class TunableTypeNotSupported(BaseError):
     template = "a tunable is an int, float or bool, not {type}"
+    hint = "make the choices numbers, and pick the rest by number"
 
 
 class TunableNameConflict(BaseError):
     template = "the tunable name {name} is reserved or already registered"
+    hint = "choose another name"
 
 
 class ConfigSpecFragmentWithSymInt(BaseError):
@@ -484,6 +457,7 @@ class DeviceAPIOnHost(BaseError):
 
 class NotAllowedInHelperFunction(BaseError):
     template = "{name} is not allowed in a combine function"
+    hint = "combine the two operands with torch operations alone"
 
 
 class BreakpointInDeviceLoopRequiresInterpret(BaseError):
@@ -496,14 +470,17 @@ class BreakpointInDeviceLoopRequiresInterpret(BaseError):
 
 class InvalidIndexingType(BaseError):
     template = "{index} cannot be an index"
+    hint = "an index is a tile, int, slice, None, ... or integer tensor"
 
 
 class RankMismatch(BaseError):
     template = "{tensor} takes {expected} indices, but gets {got}"
+    hint = "write one index for each dim; None adds a dim of size 1"
 
 
 class InvalidSliceStep(BaseError):
     template = "the slice step is {step}, but must be positive"
+    hint = "for reversed order index with positions: x[size - 1 - tile.index]"
 
 
 class TensorSliceBound(BaseError):
@@ -518,10 +495,12 @@ class HostTensorDirectUsage(BaseError):
 
 class RequiresTensorInAssignment(BaseError):
     template = "a subscript is assigned {value}, which is neither tensor nor number"
+    hint = "assign a tensor or a number"
 
 
 class NonTensorSubscriptAssign(BaseError):
     template = "cannot assign {value_type} into {target_type} by subscript"
+    hint = "elements of tensors, lists and dicts can be assigned"
 
 
 class DeviceTensorSubscriptAssignmentNotAllowed(BaseError):
@@ -536,6 +515,7 @@ class TileSizeMismatch(BaseError):
 
 class ShapeMismatch(BaseError):
     template = "the shapes {left} and {right} do not fit together"
+    hint = "add dims of size 1 with [:, None], or use one tile for both"
 
 
 class DataDependentOutputShapeNotSupported(BaseError):
@@ -550,22 +530,27 @@ class UnsupportedSplitOperation(BaseError):
 
 class UnsupportedSplitConfiguration(BaseError):
     template = "this form of {op} is not supported: {requirement}"
+    hint = "take the parts one by one: value[:, 0:4], or use hl.split"
 
 
 class UnsupportedIndexRemapping(BaseError):
     template = "{op} moves elements between positions of a tile: {index}"
+    hint = "load it in that order: index with a tensor of positions"
 
 
 class DotBatchDimensionMismatch(BaseError):
     template = "the batch sizes {left} and {right} of a dot differ, and none is 1"
+    hint = "use one tile for the batch of both operands"
 
 
 class AtomicOnDeviceTensor(BaseError):
     template = "{name} needs a host tensor as target, not a device value"
+    hint = "use an argument, or a tensor made before the loop"
 
 
 class DuplicateStoreIndicesError(BaseError):
     template = "{reason}"
+    hint = "use hl.atomic_add or hl.atomic_xchg"
 
 
 class StackTensorcOnHost(BaseError):
@@ -580,18 +565,22 @@ class StackTensorDevPtrOnHost(BaseError):
 
 class StackTensorDevPtrDtype(BaseError):
     template = "the pointers of a stack tensor must be uint64, not {dtype}"
+    hint = "make them with dtype=torch.uint64"
 
 
 class StackTensorExampleOnDevice(BaseError):
     template = "the template of a stack tensor must be a host tensor"
+    hint = "pass a tensor of the same shape as an argument"
 
 
 class ReductionOnNonTile(BaseError):
     template = "a dimension of size {size} is neither tiled nor a full slice"
+    hint = "index it with a tile or with :"
 
 
 class InvalidReductionDim(BaseError):
     template = "the reduction dim {dim} is not an int"
+    hint = "write the number of a dim"
 
 
 class MultipleReductionDims(BaseError):
@@ -601,10 +590,22 @@ class MultipleReductionDims(BaseError):
 
 class ReductionDimInvalidForShape(BaseError):
     template = "reduction dim {dim} is out of range for shape {shape}"
+    hint = "dims count from 0, or from -1 backwards"
 
 
 class InvalidAPIUsage(BaseError):
     template = "{reason}"
+    hint = "the docstring of the function says what it takes"
+
+
+class CompiledOnly(BaseError, AssertionError):
+    template = "{name} only runs in a compiled kernel, not in eager mode"
+    hint = "run the kernel on a GPU (TRITON_INTERPRET=1: on a CPU), without ref_mode"
+
+
+class NotSupportedYet(BaseError):
+    template = "{feature} is not supported yet"
+    hint = "launch such a step from the host, between kernels"
 
 
 class ShapeNotAList(InvalidAPIUsage, TypeError):
@@ -623,6 +624,7 @@ class TensorOperationsInHostCall(TensorOperationInWrapper):
 
 class WrongDevice(BaseWarning):
     template = "{op} returns a tensor on {got}, but the kernel runs on {expected}"
+    hint = "give it device=, or list helion.exc.WrongDevice in ignore_warnings"
 
 
 class TiledKMatmulAccumulationWarning(BaseWarning):
@@ -636,27 +638,36 @@ class TiledKMatmulAccumulationWarning(BaseWarning):
 class InternalError(_WrapException):
     """An exception of another kind that escaped from the compiler."""
 
+    hint = "this is a fault of the compiler: please report it with the kernel"
+
 
 class TorchOpTracingError(_WrapException):
     """A torch operation failed on the tensors of the kernel."""
+
+    hint = "the same call on small tensors at the prompt says what torch expects"
 
 
 class InductorLoweringError(_WrapException):
     """A traced operation cannot be turned into code."""
 
+    hint = "write it with other torch operations, and please report it"
+
 
 class BackendUnsupported(BaseError):
     template = "backend {backend} does not support {detail}"
+    hint = "compute it on the host, or with other operations"
 
 
 class BackendImplementationMissing(BaseError):
     template = "backend {backend} lacks the hook {detail}"
+    hint = "give the op its rule: @_decorators.codegen(op)"
 
 
 class InvalidConfig(BaseError):
     """Lists every problem of a config at once."""
 
     template = "{reason}"
+    hint = "kernel.bind(args).config_spec says which keys and values there are"
 
 
 class BarrierRequiresPersistent(InvalidConfig):
@@ -677,14 +688,17 @@ class HelionReductionTooLarge(InvalidConfig):
 
 class BlockPtrIndexingUnavailable(BaseWarning):
     template = "this Triton has no block pointers: pointer indexing is used instead"
+    hint = "indexing='tensor_descriptor' or 'pointer' silences this"
 
 
 class ErrorCompilingKernel(BaseError):
     template = "the kernel has {errors} errors and {warnings} warnings"
+    hint = "see the errors above"
 
 
 class BlockSizeIgnoredInInterpretMode(BaseWarning):
     template = "block size {block_size} is ignored in eager mode"
+    hint = "pass block_size= to the loop"
 
 
 # -- autotuning ------------------------------------------------------------------------
@@ -692,14 +706,17 @@ class BlockSizeIgnoredInInterpretMode(BaseWarning):
 
 class AutotuneError(BaseError):
     template = "{reason}"
+    hint = "pass config= to the decorator to do without a search"
 
 
 class NoConfigFound(BaseError):
     template = "no config of the search space worked"
+    hint = "pass config= to the decorator, and check that it works there"
 
 
 class NotEnoughConfigs(BaseError):
     template = "a finite search needs at least 2 configs, but has {count}"
+    hint = "give the decorator two or more configs"
 
 
 class TritonError(BaseError):
@@ -714,14 +731,17 @@ class TritonUnrecoverableRuntimeError(BaseError):
 
 class CacheAssertionError(BaseError):
     template = "HELION_ASSERT_CACHE_HIT is set, but {kernel} is not in the cache"
+    hint = "tune the kernel first, or unset HELION_ASSERT_CACHE_HIT"
 
 
 class InconsistantConfigsAcrossRanks(BaseError):
     template = "the ranks of a distributed kernel chose different configs"
+    hint = "give the decorator one config"
 
 
 class NoAOTHeuristicWarning(BaseWarning):
     template = "no tuned heuristic for kernel {kernel}: the default config is used"
+    hint = "collect heuristics first, or pass config= to the decorator"
 
 
 # -- autodiff --------------------------------------------------------------------------
@@ -729,6 +749,7 @@ class NoAOTHeuristicWarning(BaseWarning):
 
 class AutodiffKernelNotCalled(BaseError):
     template = "backward needs a kernel that was called before"
+    hint = "call the kernel, then its backward"
 
 
 class AutodiffNotSupported(BaseError):

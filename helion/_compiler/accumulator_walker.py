@@ -12,9 +12,9 @@ from .. import exc
 from ..language.creation_ops import full
 from . import symbols
 from .ast_extension import expr, facts
-from .device_walker import DeviceWalker
 from .error_text import describe
 from .grid_accumulators import Accumulator, Finder, Refused
+from .inline_calls import InlineWalker
 from .rewrite_accumulators import (
     StartPartial,
     StorePartial,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _BLOCK_SIZE = "_block_size"
 
 
-class AccumulatorWalker(DeviceWalker):
+class AccumulatorWalker(InlineWalker):
     """Device statements that stand for updates of host tensors."""
 
     def __init__(

@@ -120,6 +120,8 @@ def index_add(
 def index_copy(
     x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor
 ) -> torch.Tensor:
+    if 0 in index.shape:
+        return x
     at = wrap(x, dim)
     return _placed(x, at, _hits(x, at, index), _last(source, at))
 

@@ -106,6 +106,7 @@ _FACTORIES = frozenset(
         "full",
         "arange",
         "rand",
+        "randint",
         "randn",
         "reshape",
         "broadcast_to",

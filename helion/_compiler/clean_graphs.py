@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from .. import exc
 from .compiler_pass import compiler_pass
 from .device_ir import CONTROL_FLOW, DeviceIR
+from .node_masking import shape_of
 from .op_registry import Op
 
 if TYPE_CHECKING:
@@ -23,6 +25,19 @@ def clean_graphs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
         _merge_equal(info.graph, stored)
         _drop_dead(info.graph)
     return ir
+
+
+def check_effects(ir: DeviceIR) -> None:
+    """Refuse a launch that stores nothing, before there is a Config."""
+    graphs = dict(enumerate(ir.graphs))
+    for root in ir.roots:
+        nodes = [
+            node
+            for graph_id in ir.reachable(root.graph_id, graphs)
+            for node in graphs[graph_id].graph.nodes
+        ]
+        if not any(isinstance(n.target, Op) and n.target.flags.impure for n in nodes):
+            raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
 
 
 def merge_pure(graph: fx.Graph) -> None:
@@ -70,7 +85,7 @@ def _merge_equal(graph: fx.Graph, stored: set[int] | None) -> None:
     for node in list(graph.nodes):
         if is_effect(node) or _reads_stored(node, stored):
             continue
-        key = (node.target, _key(node.args), _key(node.kwargs))
+        key = (node.target, _key(node.args), _key(node.kwargs), *_kind(node))
         found = seen.setdefault(key, node)
         if found is not node:
             node.replace_all_uses_with(found)
@@ -84,6 +99,12 @@ def _reads_stored(node: fx.Node, stored: set[int] | None) -> bool:
     if stored is None:
         return True
     return any(_is_host(n) and _storage(n) in stored for n in node.all_input_nodes)
+
+
+def _kind(node: fx.Node) -> tuple[Any, ...]:
+    """Return extents and dtype: ranges of any length and dtype have equal arguments."""
+    value = node.meta.get("val")
+    return shape_of(node), getattr(value, "dtype", None)
 
 
 def _key(value: Any) -> Any:

@@ -20,6 +20,7 @@ from .device_ir import (
     _reduction_loop,
     _while_loop,
 )
+from .indexing_strategy import align
 from .node_args import raw_arg
 from .reduction_strategy import LoopedReductionStrategy, emit_reduction_loop
 from .tile_dispatch import tile_strategy
@@ -65,7 +66,12 @@ def getitem_codegen(state: CodegenState) -> Any:
 @emits(_mask_to)
 def mask_to_codegen(state: CodegenState) -> Any:
     value, other, blocks = state.arg(0), state.arg(1), state.arg(2)
-    mask = state.launch.mask_expr(list(state.value.shape), list(blocks))
+    shape = list(state.value.shape)
+    if len(state.node.args) > 3:
+        own = list(state.fake_arg(3).shape)
+        mask = align(state.expr_arg(3), own, shape, state.launch)
+    else:
+        mask = state.launch.mask_expr(shape, list(blocks))
     if mask is None:
         return value
     identity = state.env.backend.literal(other, state.value.dtype)

@@ -15,10 +15,18 @@ import torch
 from .. import exc
 from ..autotuner.config_spec import ConfigSpec
 from . import fake_arguments, symbols
+from .derived_dims import (
+    DerivedDims,
+    derived_dim,
+    derived_extent,
+    derived_length,
+    visible_size,
+)
 from .specialized_symbols import SpecializedSymbols
 from .variable_origin import (
     BlockOrigin,
     BlockSizeOrigin,
+    DeviceScalarOrigin,
     GridIndexOrigin,
     Origin,
     TileBeginOrigin,
@@ -44,7 +52,8 @@ class BlockSizeInfo:
 
     ``numel`` is its length (None: known only on the device), ``extent`` the size it
     has in traced device tensors, ``fixed`` the block size the user pinned. The tile of
-    an axis that ``is_chunked`` is a chunk of ``reduction_loops``.
+    an axis that ``is_chunked`` is a chunk of ``reduction_loops``; ``parents`` are the
+    extents over which the lengths of a jagged tile go.
     """
 
     block_id: int
@@ -59,6 +68,7 @@ class BlockSizeInfo:
     max_size: int | None = None
     loop_end: Any = None
     is_chunked: bool = False
+    parents: tuple[int, ...] = ()
 
     @property
     def symbol(self) -> sympy.Symbol:
@@ -93,6 +103,7 @@ class CompileEnvironment:
     settings: Settings
     backend: Backend
     errors: list[exc.Base] = field(default_factory=list)
+    warnings: dict[Any, exc.BaseWarning] = field(default_factory=dict)
     device_text: str = ""
 
     def __post_init__(self) -> None:
@@ -102,8 +113,12 @@ class CompileEnvironment:
         self.config_spec = ConfigSpec()
         self.symbol_origins: dict[sympy.Symbol, Origin] = {}
         self.host_tensors: dict[int, HostTensor] = {}
+        # Dense faces of nested tensors, with what is behind them.
+        self.jagged: dict[int, tuple[torch.Tensor, Any]] = {}
         self.index_dtype = self.settings.index_dtype or torch.int32
         self.constants: set[int] = set()
+        self.extent_factor = EXTENT_FACTOR
+        self.derived_dims = DerivedDims()
         self._by_extent: dict[int, BlockSizeInfo] = {}
         self._block_scalars: dict[tuple[int, type[BlockOrigin]], torch.SymInt] = {}
         self._reductions: dict[object, BlockSizeInfo] = {}
@@ -172,6 +187,9 @@ class CompileEnvironment:
     def true_length(self, extent: int) -> int | torch.SymInt:
         """Return how many real elements a device dim has (a last tile is short)."""
         found = self._by_extent.get(extent)
+        made = derived_dim(self, extent) if found is None else None
+        if made is not None:
+            return derived_length(self, made)
         if found is None or found.is_reduction:
             return self.size_of(extent)
         begin = self.block_scalar(found.block_id, TileBeginOrigin)
@@ -193,17 +211,30 @@ class CompileEnvironment:
         numel = numel if known is None else known
         keeps_size = kind == "reduction" and known is not None
         extent = known if keeps_size and known is not None else self._new_extent()
-        var = symbols.backed_symint(self.shape_env, f"block_size_{block_id}", extent)
+        label = f"block_size_{block_id}"
+        var = symbols.backed_symint(self.shape_env, label, self._block_hint(numel))
         info = BlockSizeInfo(block_id, numel, extent, var, kind, fixed, hint)
         self.block_sizes.append(info)
         self.symbol_origins[info.symbol] = BlockSizeOrigin(block_id)
         self._by_extent[extent] = info
         return info
 
+    def _block_hint(self, numel: int | torch.SymInt | None) -> int:
+        """Return a size that no block has by chance, with several tiles in a range.
+
+        Host code computes sizes from block sizes, cdiv(n, block) for example, and torch
+        asks whether such a size is 1. What it then assumes must be the general case.
+        """
+        hint = symbols.size_hint(numel) // 4 | 1
+        taken = {info.var.node.hint for info in self.block_sizes}
+        while hint in taken:
+            hint += 2
+        return hint
+
     def _new_extent(self) -> int:
         for prime in self._primes:
             if all(constant % prime for constant in self.constants if constant):
-                return prime * EXTENT_FACTOR
+                return prime * self.extent_factor
         raise AssertionError("primes do not end")
 
     def reduction_dim(self, numel: int | torch.SymInt) -> BlockSizeInfo:
@@ -237,13 +268,16 @@ class CompileEnvironment:
         expression = symbols.sym_expr(size)
         by_symbol = {info.symbol: info.extent for info in self.block_sizes}
         if expression.free_symbols <= by_symbol.keys():
-            return int(expression.xreplace(by_symbol))
+            return derived_extent(self, expression, by_symbol)
         if expression.free_symbols & by_symbol.keys():
             raise exc.ShapeSpecializingAllocation(
                 f"size {expression} mixes block sizes and run-time sizes"
             )
         if not isinstance(size, torch.SymInt):
             raise exc.ShapeSpecializingAllocation(f"{size!r} is not a size")
+        origins = [self.symbol_origins.get(s) for s in expression.free_symbols]
+        if any(isinstance(o, (BlockOrigin, DeviceScalarOrigin)) for o in origins):
+            raise exc.ShapeSpecializingAllocation(f"{expression} varies on the device")
         return self.reduction_dim(size).extent
 
     def block_of(self, extent: int) -> BlockSizeInfo | None:
@@ -307,7 +341,7 @@ class CompileEnvironment:
         for info in self.block_sizes:
             if info.extent not in self._by_extent or info.extent in self.constants:
                 continue
-            prime = info.extent // EXTENT_FACTOR
+            prime = info.extent // self.extent_factor
             while prime > 1 and rest % prime == 0:
                 rest = rest / info.extent
                 factor = info.symbol
@@ -329,7 +363,7 @@ class CompileEnvironment:
         derived = self.derived_size(extent)
         if derived is None:
             return extent
-        return symbols.symint_of(self.shape_env, derived)
+        return visible_size(self, derived)
 
     def registered_block(self, size: torch.SymInt) -> BlockSizeInfo | None:
         """Return the axis whose block size a SymInt is (``register_block_size``)."""
@@ -431,6 +465,14 @@ class ExtentCollision(CompileAgain):
     def __init__(self, value: int) -> None:
         super().__init__(value)
         self.value = value
+
+
+class ExtentsMustDivide(CompileAgain):
+    """Stand-in extents have to be multiples of a larger power of two."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__(factor)
+        self.factor = factor
 
 
 class OffsetsAreWide(CompileAgain):

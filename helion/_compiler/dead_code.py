@@ -54,6 +54,8 @@ def _count(node: ast.AST, reads: Counter[str]) -> None:
 def _sweep(body: list[ast.stmt], reads: Counter[str]) -> tuple[list[ast.stmt], bool]:
     kept: list[ast.stmt] = []
     changed = False
+    if len(body) == 1 and isinstance(body[0], ast.Pass):
+        return [], False
     for statement in body:
         if _is_dead(statement, reads):
             changed = True
@@ -66,9 +68,17 @@ def _sweep(body: list[ast.stmt], reads: Counter[str]) -> tuple[list[ast.stmt], b
             if is_empty and not isinstance(statement, ast.While):
                 changed = True
                 continue
+            if not statement.body and isinstance(statement, ast.If):
+                _turn_round(statement)
             statement.body = statement.body or [ast.Pass()]
         kept.append(statement)
     return _without_idle_comments(kept), changed
+
+
+def _turn_round(node: ast.If) -> None:
+    """Let the other side of a branch be the only one."""
+    node.test = ast.UnaryOp(op=ast.Not(), operand=node.test)
+    node.body, node.orelse = node.orelse, []
 
 
 def _is_dead(statement: ast.stmt, reads: Counter[str]) -> bool:
@@ -80,6 +90,12 @@ def _is_dead(statement: ast.stmt, reads: Counter[str]) -> bool:
     if not isinstance(target, ast.Name) or reads[target.id]:
         return False
     return not has_effect(statement.value)
+
+
+def has_assert(node: ast.AST) -> bool:
+    """Whether a statement checks something, which Triton does if told to."""
+    names = [n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+    return "device_assert" in names
 
 
 def has_effect(value: ast.expr) -> bool:

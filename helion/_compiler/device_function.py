@@ -15,6 +15,8 @@ import torch
 from . import symbols
 from .ast_extension import assign, comment, expr, is_atom, literal, statements
 from .codegen_text import conjunction, expand, padded_extent
+from .derived_axes import derived_axis_parts
+from .derived_dims import DerivedDim, derived_dim
 from .graph_interpreter import interpret_graph
 from .host_function import RESERVED_NAMES, read_names
 from .indexing_strategy import (
@@ -209,13 +211,14 @@ class DeviceFunction:
 
     # -- parameters ----------------------------------------------------------------
 
-    def tensor_arg(self, host: str, origin: Origin) -> str:
+    def tensor_arg(self, host: str, origin: Origin, is_bytes: bool = False) -> str:
         """Return the pointer parameter of a host tensor."""
         if host not in self.tensor_args:
             known = host if host.isidentifier() else origin.suggest_name()
             name = self.new_var(known)
             self.tensor_args[host] = name
-            self.args[name] = KernelArg(name, host)
+            given = f"{host}.view(torch.uint8)" if is_bytes else host
+            self.args[name] = KernelArg(name, given)
         return self.tensor_args[host]
 
     def scalar_arg(self, origin: Origin, host: str | None = None) -> str:
@@ -255,8 +258,13 @@ class DeviceFunction:
         """Return the axis being walked that a device dim belongs to."""
         info = self.env.block_of(extent)
         if info is None:
-            return None
+            made = derived_dim(self.env, extent)
+            return None if made is None else self._derived_axis(made)
         return self.axis(info)
+
+    def _derived_axis(self, made: DerivedDim) -> Axis:
+        size, index, mask = derived_axis_parts(self, made)
+        return Axis(made.block_id, size, index, mask=mask, is_whole=True)
 
     def axis(self, info: BlockSizeInfo) -> Axis:
         """Return the axis of a block id; whole dimensions are set up on first use."""
@@ -338,10 +346,7 @@ class DeviceFunction:
             return axis.size_var
         extent = group[0]
         axis = self.axis_of(extent)
-        if axis is not None:
-            return axis.size_var
-        derived = self.env.derived_size(extent) if extent != 1 else None
-        return str(extent) if derived is None else self.device_text(derived)
+        return str(extent) if axis is None else axis.size_var
 
     def mask_expr(self, shape: list[int], blocks: list[int] | None = None) -> Any:
         """Return the mask of a value's padded lanes, None if it has none.
@@ -399,11 +404,12 @@ class DeviceFunction:
 
     def align(self, value: ast.expr, shape: list[int], target: list[int]) -> ast.expr:
         """Give a value the rank of a selection."""
-        own, wanted = self.rank(shape), self.rank(target)
-        if own <= wanted:
-            return align(value, shape, target, self)
-        reshaped = self.shape_expr(shape[len(shape) - len(target) :])
-        return expr("tl.reshape({v}, {s})", v=value, s=reshaped)
+        extra = len(shape) - len(target)
+        if extra > 0 and self.rank(shape) > self.rank(target):
+            shape = shape[extra:]
+            reshaped = self.shape_expr(shape)
+            value = self.share(expr("tl.reshape({v}, {s})", v=value, s=reshaped), "v")
+        return align(value, shape, target, self)
 
     def local_index(self, extent: int) -> ast.expr:
         """Return 0, 1, 2... along a device dim."""

@@ -72,8 +72,8 @@ def _while_loop(
     raise AssertionError("only a graph node")
 
 
-def _mask_to(value: Any, other: Any, blocks: Any) -> Any:
-    """Replace padded lanes of the axes ``blocks`` by a constant."""
+def _mask_to(value: Any, other: Any, blocks: Any, lanes: Any = None) -> Any:
+    """Replace padded lanes of the axes ``blocks`` by a constant, and not ``lanes``."""
     raise AssertionError("only a graph node")
 
 

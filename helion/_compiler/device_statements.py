@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import exc
+from ..language.stack_ops import StackTensor
 from .ast_extension import facts
+from .display_values import DisplayEvaluator
 from .error_text import describe, make_readable
-from .evaluator import BINARY, Evaluator
+from .evaluator import BINARY, is_op
 from .host_function import assigned_names
 from .name_lookup import DeviceOnly
+from .predicate_jumps import shown_name
 from .traced_tile import TracedTile
 from .type_info import Unknown, type_of
 
@@ -25,8 +28,20 @@ class AlreadyReported(Exception):
     """An error was collected where this value should have been computed."""
 
 
-class StatementWalker(Evaluator):
-    """Statements without control flow: assignments and stores."""
+class Unjoined(DeviceOnly):
+    """What a name stands for after a branch that gave it values of two kinds."""
+
+    def __init__(self, name: str, error: exc.Base) -> None:
+        super().__init__(name)
+        self.error = error
+
+
+class Deleted(DeviceOnly):
+    """What a name stands for after ``del``."""
+
+
+class StatementWalker(DisplayEvaluator):
+    """Statements without control flow: assignments, stores, prints."""
 
     def statements(self, body: list[ast.stmt]) -> None:
         """Visit statements, collecting an error of each rather than stopping."""
@@ -51,6 +66,10 @@ class StatementWalker(Evaluator):
         value = super().lookup(name)
         if isinstance(value, Unknown) and value.reason.startswith("an error was"):
             raise AlreadyReported
+        if isinstance(value, Unjoined):
+            raise value.error
+        if isinstance(value, Deleted):
+            raise exc.UndefinedVariable(name=name)
         if isinstance(value, DeviceOnly):
             raise exc.CrossRootDeviceValue(name=name)
         return value
@@ -114,7 +133,7 @@ class StatementWalker(Evaluator):
 
     def set_item(self, base: Any, index: Any, value: Any) -> None:
         """Store into a tensor, or replace an item of a list or dict."""
-        if not isinstance(base, (torch.Tensor, list, dict)):
+        if not isinstance(base, (torch.Tensor, StackTensor, list, dict)):
             raise exc.NonTensorSubscriptAssign(
                 value_type=describe(value), target_type=describe(base)
             )
@@ -134,10 +153,10 @@ class StatementWalker(Evaluator):
         if builder is None or not isinstance(value, torch.Tensor):
             return
         if builder.owns(value):
-            builder.nodes[id(value)][1].meta.setdefault("name", name)
+            builder.nodes[id(value)][1].meta.setdefault("name", shown_name(name))
 
     def _check_rebind(self, name: str) -> None:
-        if not self.on_device:
+        if not self.on_device or name in self._comprehended:
             return
         found = self.host_scope.get(name)
         if name in self.host_scope and not isinstance(found, DeviceOnly):
@@ -164,20 +183,58 @@ class StatementWalker(Evaluator):
         for element, item in zip(target.elts, items, strict=True):
             self.assign(element, item)
 
-    def device_Assert(self, node: ast.Assert) -> None:
-        if self.static_bool(self.evaluate(node.test)) is not True:
-            raise exc.StatementNotSupported(construct="assert on a run-time value")
+    def device_Delete(self, node: ast.Delete) -> None:
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                self._check_rebind(target.id)
+                self.lookup(target.id)
+                self._bind(target.id, Deleted(target.id))
+            elif isinstance(target, ast.Subscript):
+                base = self.evaluate(target.value)
+                if not isinstance(base, (list, dict)):
+                    raise exc.InvalidAssignment.from_text(
+                        f"an item of {describe(base)} cannot be deleted"
+                    )
+                index = self.evaluate_index(target.slice)
+                self.call(base.__delitem__, [index], {})
+            else:
+                raise exc.InvalidAssignment()
+
+    # -- texts ---------------------------------------------------------------------
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if self.on_device and self._is_print(node):
+            return self._print(node)
+        return super().visit_Call(node)
+
+    def _is_print(self, node: ast.Call) -> bool:
+        """Whether a call prints an f-string."""
+        parts = (ast.Name, ast.Attribute, ast.Load)
+        is_name = all(isinstance(n, parts) for n in ast.walk(node.func))
+        has_text = any(isinstance(arg, ast.JoinedStr) for arg in node.args)
+        if not is_name or not has_text or node.keywords:
+            return False
+        return is_op(self.evaluate(node.func), "device_print")
+
+    def _print(self, node: ast.Call) -> Any:
+        """Print all texts first, with the sources of values, and then the values."""
+        parts = [self.text_and_values(arg) for arg in node.args]
+        is_text = [
+            isinstance(arg, ast.JoinedStr) or not values
+            for arg, (_, values) in zip(node.args, parts, strict=True)
+        ]
+        values = [v for _, found in parts for v in found]
+        last = max(i for i, is_one in enumerate(is_text) if is_one)
+        text = " ".join(t for t, _ in parts[: last + 1])
+        self.tracer.location = self.host.location(node)
+        function = self.evaluate(node.func)
+        return self.call(function, [text if is_text[0] else None, *values], {})
 
     def refuse(self, node: ast.stmt) -> None:
         """Name a statement that device code cannot have."""
         kind = type(node).__name__
         if kind in ("Return", "With", "Try", "TryStar"):
             raise exc.NotAllowedOnDevice(construct=f"'{kind.lower()}'")
-        if kind in ("Break", "Continue", "Delete"):
-            raise exc.UnsupportedPythonType(
-                type=f"'{kind.lower()}' in a device loop",
-                hint="use torch.where, hl.load's extra_mask or `if`",
-            )
         raise exc.StatementNotSupported(construct=f"'{kind.lower()}' in a device loop")
 
 

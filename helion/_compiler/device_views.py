@@ -359,6 +359,8 @@ def device_chunk(
         raise exc.UnsupportedSplitConfiguration(
             op="torch.chunk", requirement="the dim must be whole, not a tile"
         )
+    if not length:
+        return _parts(value, at, [0] * chunks)
     if chunks == 2 and length >= 2 and length & (length - 1) == 0:
         # Both halves lie in every thread's registers: no gather.
         sizes = list(value.size())

@@ -1,4 +1,4 @@
-"""Traces the loops and branches of device code into graphs."""
+"""Traces the loops of device code into graphs."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .. import exc
-from . import symbols
 from .ast_extension import LoopType, facts
+from .branch_walker import CARRIED, SCALARS, made_here, same_scalar
 from .device_ir import (
-    ElseGraphInfo,
     ForLoopGraphInfo,
-    IfGraphInfo,
     WhileConditionGraphInfo,
     WhileLoopGraphInfo,
     _for_loop,
-    _if,
     _while_loop,
 )
-from .device_statements import AlreadyReported, StatementWalker
+from .device_statements import AlreadyReported
 from .error_text import describe
-from .evaluator import is_op
+from .evaluator import is_op, raw_extents
 from .function_modes import scalar_to_tensor
 from .host_function import assigned_names, read_names
+from .logic_walker import LogicWalker
 from .loop_bounds import LoopBounds
 from .name_lookup import DeviceOnly
+from .predicate_jumps import RESULT, PlainLoop, own_jumps, plain_loop, shown_name
 from .traced_tile import TracedTile
 from .type_info import Unknown, merge_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from .graph_tracer import GraphBuilder
+    from .compile_environment import CompileEnvironment
+    from .graph_tracer import GraphBuilder, GraphTracer
+    from .host_function import HostFunction
 
 MAX_UNROLL = 4096
-_SCALARS = (int, float, *symbols.SymValue)
-_CARRIED = (torch.Tensor, *_SCALARS)
 
 
 @dataclass
@@ -59,8 +58,14 @@ class Body:
     finals: dict[str, Any] = field(default_factory=dict)
 
 
-class DeviceWalker(StatementWalker):
-    """Loops and branches, with the values that they carry."""
+class DeviceWalker(LogicWalker):
+    """Loops, with the values that they carry."""
+
+    def __init__(
+        self, env: CompileEnvironment, host: HostFunction, tracer: GraphTracer
+    ) -> None:
+        super().__init__(env, host, tracer)
+        self._plain_loops: dict[int, PlainLoop] = {}
 
     # -- loops ---------------------------------------------------------------------
 
@@ -73,14 +78,19 @@ class DeviceWalker(StatementWalker):
             self._unroll(node)
             return
         blocks = self.loop_blocks(node, bounds)
+        self.tracer.jagged.enter(bounds, blocks)
         steps = bounds.sizes if bounds.kind == "grid" else []
-        written = assigned_names(node.body)
+        loop = self.plain(node)
+        written = assigned_names(loop.body)
+        self.statements(loop.before)
 
         def run() -> None:
             self.assign(node.target, self.loop_variable(bounds, blocks))
-            self.statements(node.body)
+            self.statements(loop.body)
 
         body = self._trace_body(written, run)
+        if self._begin_result(body, blocks):
+            body = self._trace_body(written, run)
         outputs = self._changed(body)
         nodes = [body.builder.lookup(value) for _, _, value in outputs]
         body.builder.graph.output(nodes)
@@ -95,18 +105,36 @@ class DeviceWalker(StatementWalker):
         self._rebind(body, outputs, results)
         self._forget(written, node.target)
 
+    def plain(self, node: ast.For | ast.While) -> PlainLoop:
+        """Return the statements of a loop without jumps, the same on each visit."""
+        if id(node) not in self._plain_loops:
+            self._plain_loops[id(node)] = plain_loop(node)
+        return self._plain_loops[id(node)]
+
+    def launch_body(self, node: ast.For) -> list[ast.stmt]:
+        """Return the body of a top-level loop without jumps."""
+        for jump in own_jumps(node.body):
+            if isinstance(jump, ast.Break):
+                raise exc.UnsupportedPythonType(
+                    type="'break' out of a loop whose tiles run in parallel",
+                    hint="use `continue` to skip a tile, or break out of an inner loop",
+                ).with_location(self.host.location(jump))
+        return self.plain(node).body
+
     def loop_bounds(self, node: ast.For) -> LoopBounds | None:
         """Return the axes of a tile or grid loop, None for a loop to be unrolled."""
         if not isinstance(node.iter, ast.Call):
             return None
         function = self.evaluate(node.iter.func)
         kind = "grid" if function is range else getattr(function, "name", "")
-        is_loop = is_op(function, "tile", "grid", "reduction")
+        is_loop = is_op(function, "tile", "grid", "reduction", "jagged_tile")
         if not is_loop and function is not range:
             return None
         args = self._elements(node.iter.args)
         kwargs = {str(k.arg): self.evaluate(k.value) for k in node.iter.keywords}
         try:
+            if kind == "jagged_tile":
+                return self.tracer.jagged.loop_bounds(args, kwargs)
             return LoopBounds.parse(kind, args, kwargs)
         except exc.Base as error:
             raise error.with_location(
@@ -124,9 +152,18 @@ class DeviceWalker(StatementWalker):
         for axis in range(len(bounds.ends)):
             hint = names[axis] if len(names) == len(bounds.ends) else ""
             blocks.append(self.allocate_axis(bounds, axis, hint))
+            self._check_is_free(blocks)
             self.env.block_sizes[blocks[-1]].loop_end = bounds.ends[axis]
         facts(node).block_ids = blocks
         return blocks
+
+    def _check_is_free(self, blocks: list[int]) -> None:
+        """Refuse an axis that a loop around this one, or this one, walks already."""
+        scope = self.device_scope or {}
+        held = [v if isinstance(v, tuple) else (v,) for v in scope.values()]
+        tiles = [t for group in held for t in group if isinstance(t, TracedTile)]
+        if blocks[-1] in [*blocks[:-1], *(tile.block_id for tile in tiles)]:
+            raise exc.NestedDeviceLoopsConflict()
 
     def allocate_axis(self, bounds: LoopBounds, axis: int, hint: str) -> int:
         """Make the axis of one loop dimension, or take a registered block size's."""
@@ -152,6 +189,7 @@ class DeviceWalker(StatementWalker):
         return tuple(items) if bounds.is_list else items[0]
 
     def _loop_item(self, kind: str, block: int) -> Any:
+        self.tracer.nested.note_tile(block)
         if kind == "grid":
             return self.env.grid_index(block)
         return TracedTile(self.env, self.env.block_sizes[block])
@@ -161,17 +199,41 @@ class DeviceWalker(StatementWalker):
         refused = (torch.Tensor, TracedTile, type)
         if isinstance(values, refused) or not hasattr(values, "__iter__"):
             raise exc.InvalidDeviceForLoop(type=describe(values))
+        loop = self.plain(node)
+        self.statements(loop.before)
+        assert self.device_scope is not None
         for count, value in enumerate(values):
             if count >= MAX_UNROLL:
                 raise exc.StatementNotSupported(
                     construct=f"a loop unrolled {MAX_UNROLL} times"
                 )
             self.assign(node.target, value)
-            self.statements(node.body)
+            self.statements(loop.body)
+            if loop.going and self.device_scope[loop.going] is False:
+                return  # a break that is decided while compiling
 
-    def _trace_body(self, written: set[str], run: Callable[[], None]) -> Body:
+    def _begin_result(self, body: Body, blocks: list[int]) -> bool:
+        """Give the result of a function that returns in a loop a value before it."""
+        assert self.device_scope is not None
+        final = body.finals.get(RESULT)
+        is_known = final is None or isinstance(final, CARRIED)
+        if RESULT in self.device_scope or not is_known or RESULT not in body.finals:
+            return False
+        if isinstance(final, torch.Tensor):
+            infos = [self.env.block_of(size) for size in raw_extents([final])]
+            if any(info is not None and info.block_id in blocks for info in infos):
+                return False
+        self.device_scope[RESULT] = self.nothing_like(final)
+        return True
+
+    def _trace_body(
+        self,
+        written: set[str],
+        run: Callable[[], None],
+        carried: Sequence[torch.Tensor] = (),
+    ) -> Body:
         """Trace a loop body, again if it turns out to carry more than was seen."""
-        extra: list[torch.Tensor] = []
+        extra = [*carried]
         while True:
             num_graphs, num_errors = len(self.tracer.ir.graphs), len(self.env.errors)
             scope = dict(self.device_scope or {})
@@ -185,7 +247,7 @@ class DeviceWalker(StatementWalker):
                 raise AlreadyReported
             inside = {id(c.inside) for c in body.carried}
             found = [t for t in builder.mutated if id(t) not in inside]
-            found = [t for t in found if not _made_here(builder, t)]
+            found = [t for t in found if not made_here(builder, t)]
             scalars = self._changed_scalars(body, written)
             self._check_constants(body, written)
             if not found and not scalars:
@@ -213,28 +275,33 @@ class DeviceWalker(StatementWalker):
                 carried[id(value)] = Carried([], value, inside)
             carried[id(value)].names.append(name)
             scope[name] = carried[id(value)].inside
+        for value in extra:
+            # Only a list or a caller holds it: in the body it stands for itself.
+            if id(value) not in carried:
+                builder.bind(value, builder.placeholder("changed", value))
+                carried[id(value)] = Carried([], value, value)
         return list(carried.values())
 
     def _argument(
         self, builder: GraphBuilder, name: str, value: torch.Tensor
     ) -> torch.Tensor:
         inside = self.tracer.like(value)
-        node = builder.placeholder(name, inside)
-        node.meta["name"] = name
+        node = builder.placeholder(shown_name(name), inside)
+        node.meta["name"] = shown_name(name)
         builder.bind(inside, node)
         return inside
 
     def _changed_scalars(self, body: Body, written: set[str]) -> list[str]:
         before = self.device_scope or {}
-        names = sorted(n for n in written if isinstance(before.get(n), _SCALARS))
-        return [n for n in names if not _same_scalar(before[n], body.finals.get(n))]
+        names = sorted(n for n in written if isinstance(before.get(n), SCALARS))
+        return [n for n in names if not same_scalar(before[n], body.finals.get(n))]
 
     def _check_constants(self, body: Body, written: set[str]) -> None:
         """Refuse a loop that rebinds what is neither a tensor nor a number."""
         for name, value in (self.device_scope or {}).items():
             final = body.finals.get(name)
-            is_free = isinstance(value, (*_CARRIED, DeviceOnly, Unknown))
-            if name in written and not is_free and not _same_scalar(value, final):
+            is_free = isinstance(value, (*CARRIED, DeviceOnly, Unknown))
+            if name in written and not is_free and not same_scalar(value, final):
                 raise exc.CantCombineTypesInControlFlow(
                     name=name, left=describe(value), right=describe(final)
                 )
@@ -250,6 +317,8 @@ class DeviceWalker(StatementWalker):
         spare: list[Carried] = []
         for index, item in enumerate(body.carried):
             finals: dict[int, tuple[list[str], Any]] = {}
+            if not item.names and _is_updated(body.builder, item.inside):
+                finals[id(item.inside)] = [], item.inside
             for name in item.names:
                 final = body.finals[name]
                 if final is item.inside and not _is_updated(body.builder, final):
@@ -257,7 +326,7 @@ class DeviceWalker(StatementWalker):
                 merge_named(name, item.initial, final)
                 finals.setdefault(id(final), ([], final))[0].append(name)
             for names, final in finals.values():
-                if changed and changed[-1][0] == index:
+                if names and changed and changed[-1][0] == index:
                     inside = self._argument(body.builder, names[0], item.initial)
                     spare.append(Carried(names, item.initial, inside))
                     changed.append((-len(spare), names, final))
@@ -272,9 +341,11 @@ class DeviceWalker(StatementWalker):
         return [(i if i >= 0 else start - i - 1, n, f) for i, n, f in changed]
 
     def _rebind(self, body: Body, outputs: Any, results: list[torch.Tensor]) -> None:
-        for (_, names, _), result in zip(outputs, results, strict=True):
+        for (_, names, final), result in zip(outputs, results, strict=True):
             for name in names:
                 self._bind(name, result)
+            if not names:
+                self.replace(final, result)
 
     def _forget(self, written: set[str], target: ast.expr | None) -> None:
         """Names that only the body binds are not defined after it."""
@@ -290,39 +361,56 @@ class DeviceWalker(StatementWalker):
     def device_While(self, node: ast.While) -> None:
         if node.orelse:
             raise exc.StatementNotSupported(construct="while ... else")
-        can_end = bool(read_names(node.test) & assigned_names(node.body))
+        loop = self.plain(node)
+        assert loop.test is not None
+        self.statements(loop.before)
+        can_end = bool(read_names(loop.test) & assigned_names(loop.body))
         for _ in range(MAX_UNROLL):
-            with self._scratch():
-                decided = self.static_bool(self.evaluate(node.test))
+            decided = self.decide(loop.test)
             if decided and not can_end:
                 raise exc.StatementNotSupported(construct="an endless while")
+            if decided and loop.going and not self._stays_known(loop):
+                decided = None
             if decided is None:
-                self._traced_while(node)
+                self._traced_while(node, loop)
                 return
             if not decided:
                 return
-            self.statements(node.body)
+            self.statements(loop.body)
         raise exc.StatementNotSupported(construct=f"a while of {MAX_UNROLL} turns")
 
-    def _scratch(self) -> Any:
-        return self.tracer.recording()
+    def _stays_known(self, loop: PlainLoop) -> bool:
+        """Whether it is known when compiling if a turn ends the loop."""
+        errors = len(self.env.errors)
+        with self.trial():
+            self.statements(loop.body)
+            assert self.device_scope is not None
+            going = self.device_scope[loop.going or ""]
+        if len(self.env.errors) > errors:
+            raise AlreadyReported
+        return isinstance(going, bool)
 
-    def _traced_while(self, node: ast.While) -> None:
-        written = assigned_names(node.body)
-        assert self.device_scope is not None
+    def _traced_while(self, node: ast.While, loop: PlainLoop) -> None:
+        written = assigned_names(loop.body)
+        assert self.device_scope is not None and loop.test is not None
+        test = loop.test
         for name in sorted(written & self.device_scope.keys()):
-            if isinstance(self.device_scope[name], _SCALARS):
+            if isinstance(self.device_scope[name], SCALARS):
                 self._make_tensor(name)
+        body = self._while_body(loop, written)
+        # Both graphs take what the body carries.
+        extra = [item.initial for item in body.carried]
         tests: list[Any] = []
-        condition = self._trace_body(
-            written, lambda: tests.append(self._predicate(node.test))
-        )
+
+        def condition_of() -> None:
+            tests.append(self.predicate(self.evaluate(test)))
+
+        condition = self._trace_body(written, condition_of, extra)
         condition.builder.graph.output([condition.builder.lookup(tests[-1])])
-        body = self._trace_body(written, lambda: self.statements(node.body))
         outputs = []
         for index, item in enumerate(body.carried):
-            final = body.finals[item.names[0]]
-            merge_named(item.names[0], item.initial, final)
+            final = body.finals[item.names[0]] if item.names else item.inside
+            merge_named((item.names or ["a tensor"])[0], item.initial, final)
             outputs.append((index, item.names, final))
         body.builder.graph.output([body.builder.lookup(f) for _, _, f in outputs])
         ir = self.tracer.ir
@@ -338,122 +426,33 @@ class DeviceWalker(StatementWalker):
         self._rebind(body, outputs, results)
         self._forget(written, None)
 
-    # -- branches ------------------------------------------------------------------
-
-    def _predicate(self, node: ast.expr) -> torch.Tensor:
-        value = self.evaluate(node)
-        if isinstance(value, torch.Tensor) and value.dim() > 0:
-            raise exc.TypeInferenceError(
-                "the condition is a tensor with more than one element",
-                hint="use torch.where, or reduce it to a 0-d tensor",
-            )
-        result = scalar_to_tensor(self.tracer, value)
-        return result if result.dtype == torch.bool else result != 0
-
-    def device_If(self, node: ast.If) -> None:
-        with self._scratch():
-            decided = self.static_bool(self.evaluate(node.test))
-        if decided is not None:
-            self.statements(node.body if decided else node.orelse)
-            return
-        predicate = self._predicate(node.test)
-        written = assigned_names(node.body + node.orelse)
-        sides = [self._side(body) for body in (node.body, node.orelse)]
-        outputs = self._joined(sides, sorted(written))
-        graphs = (IfGraphInfo, ElseGraphInfo)
-        ids = []
-        for index, (builder, _) in enumerate(sides):
-            builder.graph.output([builder.lookup(pair[index]) for _, pair in outputs])
-            ids.append(self.tracer.ir.add(graphs[index](-1, builder.graph)))
-        captured = [builder.captured for builder, _ in sides]
-        results = [self.tracer.like(pair[0]) for _, pair in outputs]
-        self.tracer.location = self.host.location(node)
-        self.tracer.emit(_if, (predicate, *ids, *captured), results)
-        self._take_results(outputs, results)
-        self._forget(written, None)
-
-    def _side(self, body: list[ast.stmt]) -> tuple[GraphBuilder, dict[str, Any]]:
-        """Trace one side of a branch; return its graph and its names."""
-        scope = dict(self.device_scope or {})
-        errors = len(self.env.errors)
-        with self.tracer.recording() as builder:
-            self.statements(body)
-        assert self.device_scope is not None
-        result, self.device_scope = self.device_scope, scope
-        if len(self.env.errors) > errors:
-            raise AlreadyReported
-        return builder, result
-
-    def _joined(self, sides: Any, written: list[str]) -> list[tuple[Any, list[Any]]]:
-        """Return what the branch produces: (name or outer tensor, value per side)."""
-        before = self.device_scope or {}
-        outputs: list[tuple[Any, list[Any]]] = []
-        for name in written:
-            absent = DeviceOnly(name)
-            pair = [scope.get(name, absent) for _, scope in sides]
-            missing = any(isinstance(v, DeviceOnly) for v in pair)
-            if missing or (pair[0] is before.get(name) and pair[1] is pair[0]):
+    def _while_body(self, loop: PlainLoop, written: set[str]) -> Body:
+        """Trace the body of a while in which names of one tensor stay so."""
+        while True:
+            graphs = len(self.tracer.ir.graphs)
+            body = self._trace_body(written, lambda: self.statements(loop.body))
+            if self._begin_result(body, []):
                 continue
-            if all(isinstance(v, torch.Tensor) for v in pair):
-                merge_named(name, *pair)
-            elif _same_scalar(*pair):
-                before[name] = pair[0]
-                continue
-            else:
-                pair = self._as_tensors(name, sides, pair)
-            outputs.append((name, pair))
-        named = {id(v) for _, pair in outputs for v in pair}
-        outer = [t for b, _ in sides for t in b.mutated if not _made_here(b, t)]
-        for tensor in {id(t): t for t in outer}.values():
-            if id(tensor) not in named:
-                outputs.append((tensor, [tensor, tensor]))
-        return outputs
+            split = [n for c in body.carried for n in _parted(c, body.finals)]
+            if not split:
+                return body
+            del self.tracer.ir.graphs[graphs:]
+            assert self.device_scope is not None and self.tracer.builder is not None
+            for name in split:
+                node = self.tracer.node_of(self.device_scope[name])
+                alias = self.tracer.like(self.device_scope[name])
+                self.tracer.builder.bind(alias, node)
+                self.device_scope[name] = alias
 
-    def _as_tensors(self, name: str, sides: Any, pair: list[Any]) -> list[Any]:
-        if not all(isinstance(v, _CARRIED) for v in pair):
-            raise exc.CantCombineTypesInControlFlow(
-                name=name, left=describe(pair[0]), right=describe(pair[1])
-            )
-        result = []
-        for (builder, _), value in zip(sides, pair, strict=True):
-            outer, self.tracer.builder = self.tracer.builder, builder
-            try:
-                result.append(scalar_to_tensor(self.tracer, value))
-            finally:
-                self.tracer.builder = outer
-        merge_named(name, *result)
-        return result
 
-    def _take_results(self, outputs: Any, results: list[torch.Tensor]) -> None:
-        builder = self.tracer.builder
-        assert builder is not None
-        for (target, _), result in zip(outputs, results, strict=True):
-            if isinstance(target, str):
-                self._bind(target, result)
-            else:
-                node = builder.lookup(result)
-                assert node is not None
-                builder.mutated.append(target)
-                builder.bind(target, node)
+def _parted(item: Carried, finals: dict[str, Any]) -> list[str]:
+    """Return names of one tensor that a body rebinds to another than the first."""
+    return [n for n in item.names[1:] if finals[n] is not finals[item.names[0]]]
 
 
 def _numels(bounds: LoopBounds) -> list[Any]:
     return [bounds.numel(axis) for axis in range(len(bounds.ends))]
 
 
-def _made_here(builder: GraphBuilder, value: torch.Tensor) -> bool:
-    """Whether a changed tensor is local to the graph (neither argument nor outer)."""
-    return all(value is not c for c in builder.captured) and builder.owns(value)
-
-
 def _is_updated(builder: GraphBuilder, value: torch.Tensor) -> bool:
     return builder.nodes[id(value)][1].op != "placeholder"
-
-
-def _same_scalar(left: Any, right: Any) -> bool:
-    if isinstance(left, symbols.SymValue) or isinstance(right, symbols.SymValue):
-        same_kind = type(left) is type(right)
-        return same_kind and left.node.expr == right.node.expr
-    if left is right or isinstance(left, (torch.Tensor, list, tuple, dict)):
-        return left is right
-    return type(left) is type(right) and left == right

@@ -196,21 +196,14 @@ class Evaluator(NameLookup):
         return bool(value)
 
     def visit_IfExp(self, node: ast.IfExp) -> Any:
-        test = self.evaluate(node.test)
-        decided = self.static_bool(test)
+        decided = self.static_bool(self.evaluate(node.test))
         if decided is not None:
             return self.evaluate(node.body if decided else node.orelse)
         body, orelse = self.evaluate(node.body), self.evaluate(node.orelse)
-        if not self.on_device:
-            try:
-                return merge_named("conditional expression", body, orelse)
-            except exc.Base:
-                return Unknown("a conditional expression of two types")
-        condition = scalar_to_tensor(self.tracer, test) != 0
-        operands = [v if isinstance(v, torch.Tensor) else v for v in (body, orelse)]
-        if not any(isinstance(v, torch.Tensor) for v in operands):
-            operands[0] = scalar_to_tensor(self.tracer, operands[0])
-        return self.call(torch.where, [condition, *operands], {})
+        try:
+            return merge_named("conditional expression", body, orelse)
+        except exc.Base:
+            return Unknown("a conditional expression of two types")
 
     # -- access --------------------------------------------------------------------
 
@@ -300,22 +293,9 @@ class Evaluator(NameLookup):
         return self.defined(self._owned(self.call(_evaluate, [code, namespace], {})))
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = _native
-    visit_GeneratorExp = visit_Set = _native
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
-        for part in node.values:
-            if self.on_device and isinstance(part, ast.FormattedValue):
-                value = self.evaluate(part.value)
-                if isinstance(value, (torch.Tensor, TracedTile, *symbols.SymValue)):
-                    raise exc.UnsupportedPythonType(
-                        type="an f-string of a run-time value",
-                        hint="hl.device_print shows device values",
-                    )
-        return self._native(node)
+    visit_GeneratorExp = visit_Set = visit_JoinedStr = _native
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
-        if self.on_device:
-            raise exc.StatementNotSupported(construct=":= (a walrus assignment)")
         value = self.evaluate(node.value)
         self.host_scope[node.target.id] = value
         return value

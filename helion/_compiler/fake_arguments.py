@@ -66,6 +66,11 @@ def fake_tensor(
     env: CompileEnvironment, value: torch.Tensor, origin: Origin
 ) -> torch.Tensor:
     """Return a fake of the same dtype and device; sizes are symbols if dynamic."""
+    if value.is_nested:
+        raise exc.KernelArgumentError(
+            reason=f"{origin.host_str()} is a nested tensor that is no argument",
+            hint="pass it as an argument of its own",
+        )
     if value.device.type != env.device.type:
         devices = sorted({str(value.device), str(env.device)})
         raise exc.MixedDevices(devices=", ".join(devices))

@@ -17,6 +17,7 @@ from ..autotuner.config_spec import (
 )
 from ..language.matmul_ops import dot
 from ..language.memory_ops import load, store
+from ..language.scaled_dot_ops import FORMATS, GROUP, dot_scaled
 from ..language.tile import tile_index
 from . import symbols
 from .device_ir import ForLoopGraphInfo, RootGraphInfo
@@ -34,6 +35,7 @@ PRODUCTS: dict[Any, tuple[int, int]] = {
     aten.addmm.default: (1, 2),
     aten.baddbmm.default: (1, 2),
     dot: (0, 1),
+    dot_scaled: (0, 1),
 }
 MIN_DOT_SIZE = 16
 MIN_DOT_SIZE_8BIT = 32
@@ -87,6 +89,11 @@ def _product_minimums(env: CompileEnvironment, ir: DeviceIR) -> None:
         small = left.dtype.itemsize == 1 or right.dtype.itemsize == 1
         _raise_min(env, left.shape[-2], MIN_DOT_SIZE)
         _raise_min(env, right.shape[-1], MIN_DOT_SIZE)
+        if node.target is dot_scaled:
+            packs = [FORMATS[str(name)].pack for name in node.args[4:6]]
+            _raise_min(env, left.shape[-1], GROUP // packs[0])
+            _raise_min(env, right.shape[-2], GROUP // packs[1])
+            continue
         _raise_min(env, left.shape[-1], MIN_DOT_SIZE_8BIT if small else MIN_DOT_SIZE)
 
 

@@ -16,8 +16,9 @@ from .. import exc
 from ..language.creation_ops import arange
 from ..language.memory_ops import store
 from . import symbols
-from .aten_decompositions import matmul
+from .derived_dims import divide_for_reshape, specialize_dims
 from .error_text import describe
+from .jagged_rows import check_host_call
 from .specialized_value import is_specialized
 from .traced_tile import as_size
 
@@ -40,6 +41,8 @@ class KernelFunctionMode(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         handlers = DEVICE_HANDLERS if self.tracer.on_device else HOST_HANDLERS
+        if self.tracer.env.jagged and not self.tracer.on_device:
+            check_host_call(self.tracer.env, func, [*args, *(kwargs or {}).values()])
         handler = handlers.get(func)
         if handler is not None:
             return handler(self.tracer, *args, **(kwargs or {}))
@@ -178,6 +181,9 @@ def _flat_sizes(sizes: Any) -> list[Any]:
     return list(sizes)
 
 
+_RESHAPES = (torch.reshape, torch.Tensor.reshape, torch.Tensor.view)
+
+
 def _shaped(function: Any) -> Handler:
     """Call a torch function whose trailing arguments are sizes."""
 
@@ -194,8 +200,13 @@ def _shaped(function: Any) -> Handler:
             return function(*first, extents, **kwargs)
         except RuntimeError:
             # A size may be that of the value, but not be known to be.
+            for value in first:
+                divide_for_reshape(tracer.env, value, extents)
             sizes = [extent for extent in extents if extent > 0]
-            tracer.env.unify([*(s for value in first for s in value.size()), *sizes])
+            sizes = [*(s for value in first for s in value.size()), *sizes]
+            tracer.env.unify(sizes)
+            if function in _RESHAPES:
+                specialize_dims(tracer.env, sizes)
             raise
 
     return handler
@@ -271,16 +282,6 @@ def device_arange(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
     extents = [as_size(tracer.env, a) for a in args]
     kwargs.setdefault("device", tracer.env.device)
     return torch.arange(*extents, **kwargs)
-
-
-@handles(
-    DEVICE_HANDLERS,
-    torch.matmul,
-    torch.Tensor.matmul,
-    torch.Tensor.__matmul__,
-)
-def device_matmul(tracer: GraphTracer, a: torch.Tensor, b: torch.Tensor) -> Any:
-    return matmul(a, b)
 
 
 @handles(DEVICE_HANDLERS, torch.Tensor.__invert__)

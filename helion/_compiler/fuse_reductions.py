@@ -198,7 +198,9 @@ def _rename(old: fx.Node, new: fx.Node) -> None:
 
 
 def _unmasked(node: fx.Node) -> fx.Node:
-    return operand_of(node) if node.target is _mask_to else node
+    # Where lanes have lengths of their own, so have the folds: they stay as they are.
+    is_plain = node.target is _mask_to and len(node.args) == 3
+    return operand_of(node) if is_plain else node
 
 
 def _is_square(node: fx.Node) -> bool:

@@ -14,12 +14,12 @@ from . import symbols
 from .ast_extension import assign, expr, facts, statements
 from .codegen_split import Partials
 from .combine_functions import CombineFunctions
-from .dead_code import eliminate_dead_code
+from .dead_code import eliminate_dead_code, has_assert
 from .device_function import DeviceFunction
 from .host_function import read_names, saved_name
 from .tile_dispatch import block_values, program_ids, tile_strategy
 from .tile_strategy import LoopDim
-from .variable_origin import BlockSizeOrigin, TunableOrigin
+from .variable_origin import SEED_PREFIX, BlockSizeOrigin, TunableOrigin
 from .wrap_lines import wrap_lines
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class ModuleBuilder:
             raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
         params = self._used_params(fn, body)
         self.kernels.append(self._kernel_def(fn, body, params))
-        return self._launch_code(fn, grid, params)
+        options = ", debug=True" if any(map(has_assert, body)) else ""
+        return self._launch_code(fn, grid, params, options)
 
     def _emit_body(
         self, fn: DeviceFunction, root: RootGraphInfo, splits: int | None
@@ -170,7 +171,7 @@ class ModuleBuilder:
         return kernel
 
     def _launch_code(
-        self, fn: DeviceFunction, grid: str, params: list[Any]
+        self, fn: DeviceFunction, grid: str, params: list[Any], extra: str
     ) -> list[ast.stmt]:
         code: list[ast.stmt] = []
         needed = {a.name: a for a in fn.constexprs.values()}
@@ -180,13 +181,16 @@ class ModuleBuilder:
                 code.append(assign(name, expr(arg.host)))
             elif name in names:
                 code.append(assign(name, self._host_block(fn, name)))
+        seeds = [p.host for p in params if p.host.startswith(SEED_PREFIX)]
+        for seed in sorted(seeds, key=lambda host: int(host[len(SEED_PREFIX) :])):
+            code.append(assign(seed, expr("_draw_seed()")))
         args = ", ".join(p.name if p.is_constexpr else p.host for p in params)
         options = ", ".join(
             f"{key}={self.config[key]!r}"
             for key in _OPTIONS
             if self.config.get(key) is not None
         )
-        code += statements(f"_launcher({fn.name}, {grid}, {args}, {options})")
+        code += statements(f"_launcher({fn.name}, {grid}, {args}, {options}{extra})")
         return code
 
     def _host_block(self, fn: DeviceFunction, name: str) -> ast.expr:

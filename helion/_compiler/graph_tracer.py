@@ -16,6 +16,8 @@ from .. import exc
 from . import symbols
 from .aten_decompositions import INFERENCE, OWN_DECOMPOSITIONS, in_place_source
 from .device_ir import HelperFunctionGraphInfo, _get_symnode, _host_tensor
+from .jagged_axes import JaggedAxes
+from .jagged_rows import NestedRows
 
 if TYPE_CHECKING:
     import ast
@@ -94,7 +96,12 @@ class GraphTracer(TorchDispatchMode):
         self.location: SourceLocation | None = None
         self._decompositions: dict[Any, Callable[..., Any]] | None = None
         self._paused = False
+        self.in_helper = False  # a combine function is being recorded
         self.call_node: ast.Call | None = None
+        self.seeds: dict[object, torch.SymInt] = {}  # of random calls, by their place
+        self.namespace: dict[str, Any] = {}  # the globals of the kernel
+        self.jagged = JaggedAxes(self)
+        self.nested = NestedRows(self)
 
     @property
     def on_device(self) -> bool:
@@ -147,6 +154,8 @@ class GraphTracer(TorchDispatchMode):
         """Trace a call of a language op."""
         if op.flags.is_device_only and not self.on_device:
             raise exc.DeviceAPIOnHost(name=f"hl.{op.name}")
+        if self.in_helper:
+            raise exc.NotAllowedInHelperFunction(name=f"hl.{op.name}")
         if op.type_propagation is not None:
             # Rules see extents where user code sees symbolic sizes.
             with torch._C.DisableTorchFunction():
@@ -177,7 +186,11 @@ class GraphTracer(TorchDispatchMode):
                     values.append(self.new_value([], dtype))
                     node = builder.placeholder(f"{side}_{index}", values[-1])
                     builder.bind(values[-1], node)
-            results = combine(*map(tuple, sides))
+            self.in_helper = True
+            try:
+                results = combine(*map(tuple, sides))
+            finally:
+                self.in_helper = False
             self._check_combined(builder, results)
             builder.graph.output([self.node_of(value) for value in results])
         return self.ir.add(HelperFunctionGraphInfo(-1, builder.graph, function, dtypes))
@@ -200,6 +213,7 @@ class GraphTracer(TorchDispatchMode):
         """Append a node for a call and let its result(s) stand for it."""
         builder = self.builder
         assert builder is not None
+        args = self.jagged.mask_operands(target, args)
         node = builder.graph.call_function(target, self.to_args(args))
         self._describe(node, value)
         if isinstance(value, torch.Tensor):
@@ -312,6 +326,9 @@ class GraphTracer(TorchDispatchMode):
         return self._record(func, args, kwargs)
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if self.jagged.lengths:
+            with self:
+                args = self.jagged.mask_operands(func, args)
         nodes, options = self.to_args(args), self.to_args(kwargs)
         infer = INFERENCE.get(func)
         value = (func if infer is None else infer)(*args, **kwargs)

@@ -271,7 +271,7 @@ class Finder:
         updates = list(self._updates(name))
         others = self._data_uses(name, updates)
         for node in others:
-            if isinstance(node.ctx, ast.Store):
+            if isinstance(node.ctx, (ast.Store, ast.Del)):
                 raise Refused(name, "this is no update that tiles can share", node)
         if others:
             why = f"the loop also uses it in line {{line:{others[0].lineno}}}"

@@ -20,7 +20,7 @@ def of(host: HostFunction, env: CompileEnvironment) -> tuple[str, tuple[Any, ...
     blocks = {info.symbol for info in env.block_sizes}
     for expression in symbols.guard_expressions(env.shape_env):
         if expression.free_symbols & blocks:
-            _check_block_guard(expression, blocks)
+            _check_block_guard(env, expression)
             continue
         text = env.backend.print_host_expr(expression, lambda s: _argument(env, s))
         if text not in texts:
@@ -36,7 +36,7 @@ def _argument(env: CompileEnvironment, symbol: sympy.Symbol) -> str:
     return text.replace("_given_", "")
 
 
-def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
+def _check_block_guard(env: CompileEnvironment, expression: sympy.Basic) -> None:
     """A block size differs per Config, so nothing may be decided by its value."""
     name = expression.func.__name__
     if name == "Unequality":
@@ -45,4 +45,27 @@ def _check_block_guard(expression: sympy.Basic, blocks: set[Any]) -> None:
     is_lower_bound = name in ("GreaterThan", "StrictGreaterThan", "Ge", "Gt")
     if is_lower_bound and expression.args[1] in (0, 1, 2):
         return
+    if name == "Equality" and _is_at_least_one(*expression.args):
+        return
+    if _holds_for_all_blocks(env, expression):
+        return
     raise exc.ShapeSpecializingCall(call=f"the comparison {expression} of a block size")
+
+
+def _is_at_least_one(left: sympy.Basic, right: sympy.Basic) -> bool:
+    """Whether an equality says no more than that a size is not 0."""
+    return any(
+        bounded.func.__name__ == "Max" and set(bounded.args) == {1, size}
+        for bounded, size in ((left, right), (right, left))
+    )
+
+
+def _holds_for_all_blocks(env: CompileEnvironment, expression: sympy.Basic) -> bool:
+    """Whether a relation of one block size is true for each that a Config may have."""
+    infos = [b for b in env.block_sizes if b.symbol in expression.free_symbols]
+    if len(infos) != 1 or len(expression.free_symbols) != 1:
+        return False
+    (info,) = infos
+    most = info.max_size or info.size_hint()
+    sizes = [1 << i for i in range(most.bit_length() + 1) if 1 << i >= info.min_size]
+    return all(expression.subs(info.symbol, size) == True for size in sizes)  # noqa: E712

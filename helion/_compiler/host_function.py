@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import exc
+from .ast_extension import facts
 from .source_location import FunctionSource, SourceLocation
 from .variable_origin import NameOrigin
 
@@ -58,6 +59,9 @@ class HostFunction:
 
     def location(self, node: ast.AST) -> SourceLocation:
         """Return the user's line of a node."""
+        known = facts(node).location
+        if known is not None:
+            return known
         return self.source.location(node)
 
     def global_value(self, name: str) -> Any:
@@ -80,6 +84,11 @@ def saved_name(param: str) -> str:
     return f"_given_{param}"
 
 
+def _is_constant(annotation: str) -> bool:
+    """Whether an annotation asks for a compile-time value."""
+    return "constexpr" in annotation.lower() or "ProcessGroupName" in annotation
+
+
 def parse(fn: types.FunctionType) -> HostFunction:
     """Parse a kernel function and check what the text alone can tell."""
     source = FunctionSource.of(fn)
@@ -93,7 +102,7 @@ def parse(fn: types.FunctionType) -> HostFunction:
     host.constexpr_params = {
         a.arg
         for a in tree.args.posonlyargs + tree.args.args
-        if a.annotation is not None and "constexpr" in ast.unparse(a.annotation).lower()
+        if a.annotation is not None and _is_constant(ast.unparse(a.annotation))
     }
     _check_decorators(host)
     _check_names(host)

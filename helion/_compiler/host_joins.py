@@ -42,6 +42,7 @@ class HostJoins(AccumulatorWalker):
         self._statement: ast.stmt | None = None  # of host code, the innermost
         self._first: ast.stmt | None = None  # of the body that is about to begin
         self._loops: list[ast.stmt] = []
+        self.scalar_texts: dict[Any, str] = {}  # of calls, by the symbols they gave
 
     def statement(self, node: ast.stmt) -> None:
         outer = self._statement

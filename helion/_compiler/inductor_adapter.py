@@ -297,9 +297,11 @@ def _handler_class() -> type:
 
         def frexp(self, x0: Any) -> tuple[Any, Any]:
             pair = f"triton_helpers.frexp({x0})"
+            # Infinities and NaN have no exponent; libdevice's is the lowest integer.
+            finite = f"(tl.abs({x0}) < float('inf'))"
             return (
                 self._named(f"{pair}[0]", x0.dtype),
-                self._named(f"{pair}[1]", torch.int32),
+                self._named(f"tl.where({finite}, {pair}[1], 0)", torch.int32),
             )
 
         def _default(self, name: str, args: Any, kwargs: Any) -> Any:

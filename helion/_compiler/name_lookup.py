@@ -46,6 +46,7 @@ class NameLookup(ast.NodeVisitor):
         self.env = env
         self.host = host
         self.tracer = tracer
+        tracer.namespace = host.namespace
         self.host_scope: dict[str, Any] = {}
         self.device_scope: dict[str, Any] | None = None
         # Tensors of closures and globals, and containers of them, with their fakes.

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from .. import exc
 from ..language.matmul_ops import dot
 from ..language.memory_ops import load, subscript
+from ..language.scaled_dot_ops import dot_scaled
 from .compiler_pass import compiler_pass
+from .derived_dims import axis_extent, axis_info, axis_parents
 from .device_ir import _mask_to, _max_and_sum_exp, _sum_and_squares
 from .lowering import PointwiseLowering, ReductionLowering, lowering_of
 
@@ -67,8 +70,12 @@ PRODUCTS: dict[Any, int] = {
     aten.addmm.default: 1,
     aten.baddbmm.default: 1,
     dot: 0,
+    dot_scaled: 0,
 }
 """Matrix products, and the position of their first factor."""
+
+SCALES: dict[Any, tuple[int, ...]] = {dot_scaled: (2, 3)}
+"""The factors' scales, whose last dim goes along the summed one."""
 
 VIEWS = frozenset(
     {
@@ -173,7 +180,7 @@ class MaskedValues:
         block_id: int | None,
         table: dict[fx.Node, Number | None],
     ) -> Number | None:
-        extent = None if block_id is None else self.env.block_sizes[block_id].extent
+        extent = None if block_id is None else axis_extent(self.env, block_id)
         has_axis = extent is not None and extent in shape_of(node)
         if block_id is not None and shape_of(node).count(extent) != 1:
             # Without the axis, real elements are spread into the padded lanes; with
@@ -206,7 +213,10 @@ def _load(
 ) -> Number | None:
     if block_id is None:
         return None
-    return 0 if values.env.block_sizes[block_id].extent in shape_of(node) else None
+    shape, parents = shape_of(node), axis_parents(values.env, block_id)
+    # Without the dims of its lengths, a jagged tile has no end of its own.
+    is_ended = set(parents) <= set(shape)
+    return 0 if is_ended and axis_extent(values.env, block_id) in shape else None
 
 
 def _full(
@@ -235,7 +245,7 @@ def _reshape(
     source = operand_of(node)
     if block_id is None:
         return table.get(source)
-    extent = values.env.block_sizes[block_id].extent
+    extent = axis_extent(values.env, block_id)
     if keeps_dim(shape_of(source), shape_of(node), extent):
         return table.get(source)
     return values.masked_value(source, None)
@@ -244,7 +254,7 @@ def _reshape(
 def _masked(
     values: MaskedValues, node: fx.Node, block_id: int | None, table: Table
 ) -> Number | None:
-    source, other, blocks = node.args
+    source, other, blocks = node.args[:3]
     assert isinstance(other, (int, float)) and isinstance(blocks, (list, tuple))
     if block_id in blocks or _same(_known(source, table), other):
         return other
@@ -261,7 +271,7 @@ def _reduction(
     values: MaskedValues, node: fx.Node, block_id: int | None, table: Table
 ) -> Number | None:
     source = operand_of(node)
-    if source.target is _mask_to:
+    if source.target is _mask_to and len(source.args) == 3:
         # Lanes past the end of the reduced axis add nothing; look at the real ones.
         info = values.env.block_of(reduced_extents(node)[0])
         blocks: Any = source.args[2]
@@ -329,6 +339,7 @@ def _mask_graph(graph: fx.Graph, env: CompileEnvironment) -> None:
     ]
     masks: dict[tuple[fx.Node, str, int], fx.Node] = {}
     for want in needed:
+        _check_lengths(want, env)
         key = (want.value, repr(want.other), want.block_id)
         if key not in masks:
             masks[key] = _insert_mask(want, env)
@@ -346,10 +357,23 @@ def _wants(node: fx.Node, env: CompileEnvironment) -> list[_Want]:
             (first, shape_of(operand_of(node, first))[-1]),
             (first + 1, shape_of(operand_of(node, first + 1))[-2]),
         ]
+        scales = [i for i in SCALES.get(node.target, ()) if node.args[i] is not None]
+        pairs += [(i, shape_of(operand_of(node, i))[-1]) for i in scales]
     else:
         return []
-    found = [(index, env.block_of(extent)) for index, extent in pairs]
+    found = [(index, axis_info(env, extent)) for index, extent in pairs]
     return [_Want(node, i, other, b.block_id) for i, b in found if b is not None]
+
+
+def _check_lengths(want: _Want, env: CompileEnvironment) -> None:
+    """Refuse a fold along a jagged tile of a value that does not know its lengths."""
+    parents = axis_parents(env, want.block_id)
+    if want.user.target in PRODUCTS or set(parents) <= set(shape_of(want.value)):
+        return
+    raise exc.InvalidJaggedTileUsage(
+        reason="a value is folded along a jagged tile, but has no dims of its lengths",
+        hint="combine it with a value of both tiles first, as in x[tile, jagged] * v",
+    ).with_location(want.user.meta.get("location"))
 
 
 def _insert_mask(want: _Want, env: CompileEnvironment) -> fx.Node:

@@ -18,6 +18,7 @@ from .. import exc
 from .._logging import dump
 from .._metrics import metrics
 from ..language import compile_rules  # noqa: F401 (registers the rules of ops)
+from ..language.jagged_tensor import JaggedTensor
 from . import (
     codegen_split,  # noqa: F401 (registers the rules of split reductions)
     default_config,
@@ -27,12 +28,15 @@ from . import (
 )
 from .auto_specialize import auto_specialize
 from .backend import backend_named
-from .clean_graphs import clean_graphs
+from .clean_graphs import check_effects, clean_graphs
+from .collect_warnings import print_warnings
 from .compile_environment import (
+    EXTENT_FACTOR,
     INT32_MAX,
     CompileAgain,
     CompileEnvironment,
     ExtentCollision,
+    ExtentsMustDivide,
     OffsetsAreWide,
     SizesAreWorthNumbers,
     SizesMustAgree,
@@ -42,6 +46,7 @@ from .device_ir import DeviceIR
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
 from .host_function import HostFunction, parse
+from .jagged_arguments import fake_jagged
 from .lowering import prepare_lowerings
 from .mark_loop_indices import mark_loop_indices
 from .node_masking import mask_inputs
@@ -51,6 +56,7 @@ from .split_reduction import split_reductions
 from .type_dump import dump_types
 from .type_propagation import propagate_types
 from .warn_shared_stores import warn_shared_stores
+from .warn_tiled_products import warn_tiled_products
 from .written_arguments import written_places
 
 if TYPE_CHECKING:
@@ -108,6 +114,7 @@ class Learned:
     equal: set[tuple[str, str]] = field(default_factory=set)
     specialized: set[str] = field(default_factory=set)
     wide: bool = False
+    extent_factor: int = EXTENT_FACTOR
 
 
 def compile_function(
@@ -122,6 +129,8 @@ def compile_function(
             learned.constants.add(collision.value)
         except SizesMustAgree as sizes:
             learned.equal.add(sizes.pair)
+        except ExtentsMustDivide as extents:
+            learned.extent_factor = extents.factor
         except SizesAreWorthNumbers as sizes:
             learned.specialized |= sizes.names
         except OffsetsAreWide:
@@ -165,8 +174,11 @@ def _count(env: CompileEnvironment) -> None:
 def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
     """Everything between tracing and the first Config."""
     clean_graphs(ir, env)
+    check_effects(ir)
     number_accesses(ir, env)
     warn_shared_stores(ir, env)
+    print_warnings(ir, env)
+    warn_tiled_products(ir, env)
     prepare_lowerings(ir, env)
     mask_inputs(ir, env)
     dump("device_ir", lambda: str(ir))
@@ -200,6 +212,7 @@ def _environment(
     env.device_text = f"{text}.device"
     env.index_dtype = _index_dtype(args, settings, learned)
     env.constants |= learned.constants
+    env.extent_factor = learned.extent_factor
     return env
 
 
@@ -253,6 +266,9 @@ def _arguments(
             values[name] = value
         elif id(value) in seen and isinstance(value, torch.Tensor):
             values[name] = seen[id(value)]
+        elif isinstance(value, JaggedTensor):
+            values[name] = fake_jagged(env, value, host.param_origin(name))
+            seen[id(value)] = values[name]
         else:
             values[name] = env.to_fake(value, host.param_origin(name))
             seen[id(value)] = values[name]

@@ -14,8 +14,9 @@ from torch import fx
 
 from ..language import atomic_ops
 from ..language.creation_ops import arange
+from ..language.inline_ops import pure_asm
 from ..language.memory_ops import load, store
-from ..language.random_ops import rand, rand4x, randint
+from ..language.random_ops import positions, rand, rand4x, randint, random_words
 from ..language.tile import tile_index
 from .device_ir import (
     CONTROL_FLOW,
@@ -50,6 +51,7 @@ INDEX_LIKE = frozenset(
     {
         arange,
         tile_index,
+        positions,
         rand,
         randint,
         aten.arange.default,
@@ -64,7 +66,9 @@ _LANEWISE = frozenset(
     {
         _mask_to,
         operator.getitem,
+        pure_asm,
         rand4x,
+        random_words,
         aten.detach.default,
         aten.full.default,
         aten.zeros.default,

@@ -46,6 +46,8 @@ def _covers(source: fx.Node, mask: fx.Node, env: CompileEnvironment) -> bool:
     axes = {b.block_id for s in shape_of(source) if (b := env.block_of(s)) is not None}
     blocks = mask.args[2]
     assert isinstance(blocks, (list, tuple))
+    if len(mask.args) > 3:
+        return False
     extra_mask = source.args[2]
     # Lanes that an extra mask hides are real elements, and read as 0.
     return extra_mask is None and axes.issuperset(blocks)

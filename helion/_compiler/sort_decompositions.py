@@ -178,6 +178,8 @@ def nanmedian(x: torch.Tensor) -> torch.Tensor:
 def _median_of_all(x: torch.Tensor, skips_nan: bool) -> torch.Tensor:
     if x.dim() == 0:
         return x
+    if 0 in x.shape and x.dtype.is_floating_point:
+        return torch.full([], float("nan"), dtype=x.dtype, device=x.device)
     place = _middle(x, list(range(x.dim())), skips_nan)
     if not isinstance(place, torch.Tensor):
         place = torch.full([], 0, dtype=torch.int64, device=x.device) + place

@@ -17,19 +17,33 @@ import torch
 from .. import exc
 from ..language.debug_ops import breakpoint as hl_breakpoint
 from ..language.debug_ops import device_print
+from ..language.scan_ops import torch_scan
 from . import (
+    aten_lookups,  # noqa: F401 (registers its decompositions)
+    aten_scatters,  # noqa: F401 (registers its decompositions)
     contractions,  # noqa: F401 (registers its handlers)
+    device_views,  # noqa: F401 (registers its handlers)
+    function_handlers,  # noqa: F401 (registers its handlers)
+    matrix_functions,  # noqa: F401 (registers its handlers)
+    random_handlers,  # noqa: F401 (registers its handlers)
     refused_methods,  # noqa: F401 (registers its handlers)
+    reshape_values,  # noqa: F401 (registers its handlers)
+    scan_decompositions,  # noqa: F401 (registers its decompositions)
+    sort_decompositions,  # noqa: F401 (registers its decompositions)
+    special_functions,  # noqa: F401 (registers its decompositions)
     symbols,
     value_slices,  # noqa: F401 (registers its handlers)
 )
 from .ast_extension import LoopType, facts
+from .collect_warnings import note_host_result
 from .compile_environment import CompileAgain
 from .device_ir import RootGraphInfo
 from .device_statements import IN_PLACE_OPERATORS, AlreadyReported
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
 from .host_joins import HostJoins, kind_of
+from .inline_launches import inline_launches
+from .launch_bounds import read_bounds
 from .name_lookup import DeviceOnly
 from .op_registry import set_tracer
 from .type_info import Unknown, type_of
@@ -61,6 +75,7 @@ def propagate_types(
     args: dict[str, Any],
 ) -> None:
     """Visit the function with ``args`` as parameters; graphs go to ``tracer.ir``."""
+    inline_launches(host, args)
     walker = HostWalker(env, host, tracer)
     walker.host_scope.update(args)
     with env.active(), set_tracer(tracer), KernelFunctionMode(tracer):
@@ -218,7 +233,10 @@ class HostWalker(HostJoins):
         namespace = {**self.host.namespace, **self.host.closure, **self.host_scope}
         module = ast.Module(body=[node], type_ignores=[])
         exec(compile(module, self.host.source.filename, "exec"), namespace)
-        self.host_scope[node.name] = self.defined(namespace[node.name])
+        made = namespace[node.name]
+        if isinstance(made, types.FunctionType):
+            self.host_nodes[made.__code__] = node
+        self.host_scope[node.name] = self.defined(made)
 
     def host_Delete(self, node: ast.Delete) -> None:
         for target in node.targets:
@@ -290,8 +308,12 @@ class HostWalker(HostJoins):
         """Trace a top-level tile loop: one root graph."""
         if node.orelse:
             raise exc.DeviceLoopElseBlock(loop="a tile loop")
-        self._check_launch(node, bounds)
+        try:
+            read_bounds(self.env, bounds, self.scalar_texts)
+        except exc.Base as error:
+            raise error.with_location(self.host.location(node.iter)) from None
         facts(node).loop_type = LoopType.GRID
+        node.body = self.launch_body(node)
         blocks = self.loop_blocks(node, bounds)
         before, after = self.split_accumulators(node, bounds, blocks)
         super().statements(before)
@@ -315,16 +337,6 @@ class HostWalker(HostJoins):
             self.host_scope[name] = DeviceOnly(name)
         super().statements(after)
 
-    def _check_launch(self, node: ast.For, bounds: Any) -> None:
-        pairs = zip(bounds.begins, bounds.ends, strict=True)
-        if any(isinstance(b, torch.Tensor) for pair in pairs for b in pair):
-            error = exc.BackendUnsupported(
-                backend=self.env.backend.name,
-                detail="a range of an outermost loop that is read from a tensor",
-                hint="read it on the host first: hl.tile(bound.item())",
-            )
-            raise error.with_location(self.host.location(node.iter))
-
     # -- host calls ----------------------------------------------------------------
 
     def device_builtin(self, value: Any) -> Any:
@@ -334,13 +346,26 @@ class HostWalker(HostJoins):
         self, node: ast.Call, function: Any, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
         if self.on_device:
-            return self.call(function, args, kwargs)
+            return self.call(self.device_builtin(function), args, kwargs)
         if _hashable(function) and function in _QUIET_ON_HOST:
             return None
         if _hashable(function) and function in _FACTORIES and "device" not in kwargs:
             kwargs["device"] = self.env.device
             facts(node).needs_device = True
-        return self.call(function, args, kwargs)
+        is_int = function is int and isinstance(args[0] if args else None, torch.SymInt)
+        if is_int and args[0].node.expr in self.scalar_texts:
+            return args[0]  # what was read from a tensor is an int already
+        result = self.call(function, args, kwargs)
+        if isinstance(result, torch.SymInt):
+            self.scalar_texts[result.node.expr] = ast.unparse(node)
+        return result
+
+    def call(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        result = super().call(function, args, kwargs)
+        if not self.on_device and isinstance(result, torch.Tensor):
+            place = self.tracer.location
+            note_host_result(self.env, place, function, args, result)
+        return result
 
     def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
         if self.on_device:
@@ -418,5 +443,6 @@ _DEVICE_BUILTINS: dict[Any, Any] = {
     zip: _device_zip,
     print: device_print,
     builtins.breakpoint: hl_breakpoint,
+    torch._higher_order_ops.associative_scan: torch_scan,
 }
 __all__ = ["propagate_types", "type_of"]

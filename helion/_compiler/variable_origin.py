@@ -44,6 +44,19 @@ class ExprOrigin(Origin):
         return self.hint or super().suggest_name()
 
 
+SEED_PREFIX = "_helion_seed_"
+
+
+@dataclass(frozen=True)
+class SeedOrigin(Origin):
+    """The seed of a random call of torch, drawn before each launch."""
+
+    slot: int
+
+    def host_str(self) -> str:
+        return f"{SEED_PREFIX}{self.slot}"
+
+
 @dataclass(frozen=True)
 class SizeOrigin(Origin):
     """Size of one dim of a parameter."""

@@ -11,8 +11,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .. import exc
-from ._eager_indexing import is_plain, native, select
+from ._eager_axes import note_load, note_result
+from ._eager_in_place import IN_PLACE_HANDLERS
+from ._eager_indexing import SELECTORS, is_plain, native, select
 from ._eager_matmul import MATMUL_HANDLERS
+from ._eager_sort import SORT_HANDLERS
+from ._eager_views import VIEW_HANDLERS
+from .tile import EagerTile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +57,8 @@ class _EagerState(threading.local):
     loop_device: torch.device | None = None  # found by the outermost loop
     depth: int = 0  # nesting of running loops
     session: object = None  # identity of the outermost running loop
+    seeds: dict[object, int] | None = None  # of random calls, by their place
+    points: list[Sequence[Any]] | None = None  # where the running loops are
 
 
 _state = _EagerState()
@@ -147,6 +154,7 @@ def running_loop(device: torch.device | None) -> Iterator[None]:
     """Keep eager mode on while a loop runs; nested loops share the outermost's mode."""
     if _state.depth == 0:
         _state.session, _state.loop_device = object(), device
+        _state.seeds, _state.points = {}, []
         EagerMode().__enter__()
     _state.depth += 1
     try:
@@ -184,7 +192,37 @@ class EagerMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _FACTORIES and kwargs.get("device") is None:
             kwargs = {**kwargs, "device": kernel_device()}
-        return handler(*args, **kwargs)
+        return note_result(func, args, handler(*args, **kwargs))
+
+
+def add_handlers(handlers: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+    """Give more torch functions a meaning of their own in running loops."""
+    _HANDLERS.update(handlers)
+
+
+@contextlib.contextmanager
+def walking() -> Iterator[list[Any]]:
+    """Yield a list that a loop keeps at the tiles (or indices) of its turn."""
+    point: list[Any] = []
+    points = _state.points
+    assert points is not None, "a loop runs"
+    points.append(point)
+    try:
+        yield point
+    finally:
+        _state.points = [other for other in points if other is not point]
+
+
+def running_tiles() -> list[EagerTile]:
+    """Return the tiles of the running loops, the outermost first."""
+    every = [item for point in _state.points or [] for item in point]
+    return [item for item in every if isinstance(item, EagerTile)]
+
+
+def launch_seeds() -> dict[object, int]:
+    """Return the seeds that were drawn for the outermost running loop."""
+    assert _state.seeds is not None, "random calls outside of loops are torch's"
+    return _state.seeds
 
 
 def mark_loaded(value: Any) -> torch.Tensor:
@@ -202,10 +240,10 @@ def is_loaded(value: torch.Tensor) -> bool:
 
 def _get_item(tensor: torch.Tensor, index: Any) -> torch.Tensor:
     """``tensor[index]`` as a load: a copy, because device values never alias."""
-    if is_plain(index):
+    if is_plain(index) and type(tensor) not in SELECTORS:
         with native():
             return mark_loaded(tensor[index].clone())
-    return mark_loaded(select(tensor, index).read())
+    return note_load(mark_loaded(select(tensor, index).read()), tensor, index)
 
 
 def _set_item(tensor: torch.Tensor, index: object, value: object) -> None:
@@ -218,7 +256,10 @@ def _set_item(tensor: torch.Tensor, index: object, value: object) -> None:
 _HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.Tensor.__getitem__: _get_item,
     torch.Tensor.__setitem__: _set_item,
+    **IN_PLACE_HANDLERS,
     **MATMUL_HANDLERS,
+    **VIEW_HANDLERS,
+    **SORT_HANDLERS,
 }
 
 _FACTORIES = frozenset(

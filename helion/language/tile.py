@@ -13,6 +13,8 @@ from . import _decorators
 
 INT32_MAX = 2**31 - 1
 
+AXES = "_helion_axes"  # on eager values: the tile of each dim that is one
+
 
 class Tile:
     """The indices that one iteration of ``hl.tile`` covers.
@@ -107,7 +109,9 @@ class EagerTile(Tile):
     @property
     def index(self) -> torch.Tensor:
         dtype = torch.int32 if self.loop.end <= INT32_MAX else torch.int64
-        return torch.arange(self.begin, self.end, dtype=dtype, device=self.loop.device)
+        index = torch.arange(self.begin, self.end, dtype=dtype, device=self.loop.device)
+        setattr(index, AXES, (self,))
+        return index
 
     def __add__(self, offset: SupportsIndex) -> torch.Tensor:
         return self.index + operator.index(offset)

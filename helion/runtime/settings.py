@@ -205,7 +205,10 @@ class Settings:
         "comments in the generated code that name the user's lines",
     )
     debug: bool = _setting(
-        "HELION_DEBUG", _bool, False, "turn internal problems into errors, and count"
+        "HELION_DEBUG",
+        _bool,
+        False,
+        "turn internal problems into errors, count, and check device `assert`s",
     )
     debug_dtype_asserts: bool = _setting(
         "HELION_DEBUG_DTYPE_ASSERTS",

@@ -117,8 +117,8 @@ CONTROL_FLOW = [
     ),
     (
         exc.CantCombineTypesInControlFlow,
-        "lst is a list of 1",
-        "lst = [x[t]]\nif n > 3:  #!\n    lst = [y[t]]\nout[t] = lst[0]",
+        "lst is a list of 2",
+        "lst = [x[t]]\nif n > 3:  #!\n    lst = [y[t], 1]\nout[t] = lst[0]",
     ),
     (
         exc.CantCombineTypesInControlFlow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 import helion
 from helion import exc
+from test.harness import fake_cuda
 from test.unit import faults
 
 COUNT = 0
+open_nothing = contextlib.nullcontext
 
 
 @helion.kernel
@@ -42,6 +45,11 @@ def branches(value):
     return value if value.sum() > 0 else value + 1
 
 
+def with_branches(value):
+    with open_nothing():
+        return value if value.sum() > 0 else value + 1
+
+
 def raises(value):
     raise ValueError("my own reason")
 
@@ -57,6 +65,7 @@ NAMES = {
     "counts": counts,
     "reads": reads,
     "branches": branches,
+    "with_branches": with_branches,
     "raises": raises,
     "recurses": recurses,
     "math": math,
@@ -73,18 +82,49 @@ ON_DEVICE = [
         "try:  #!\n    pass\nexcept ValueError:\n    pass",
     ),
     (exc.UnsupportedPythonType, "'break'", "break"),
-    (exc.UnsupportedPythonType, "'continue'", "continue"),
-    (exc.UnsupportedPythonType, "'break'", "for i in range(3):\n    break"),
-    (exc.UnsupportedPythonType, "'delete'", "v = x[t]\ndel v"),
+    (exc.UnsupportedPythonType, "tiles run in parallel", "if n > 3:\n    break"),
+    (exc.TypeInferenceError, "use torch.where", "if x[t] > 0:  #!\n    continue"),
+    (
+        exc.TypeInferenceError,
+        "more than one element",
+        "for i in range(3):\n    if x[t] > i:  #!\n        break",
+    ),
+    (exc.UndefinedVariable, "v", "v = x[t]\ndel v\nout[t] = v"),
+    (exc.UndefinedVariable, "missing", "del missing"),
+    (exc.CannotModifyHostVariableOnDevice, "out", "del out"),
+    (exc.InvalidAssignment, "an item of", "del x[0]"),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "v",
+        "v = x[t]\nfor i in range(n):  #!\n    del v",
+    ),
     (exc.StatementNotSupported, "'global'", "global foo"),
-    (exc.StatementNotSupported, "walrus", "if (v := x[t]) is not None:  #!\n    pass"),
     (exc.StatementNotSupported, "Yield", "v = (yield)"),
     (exc.StatementNotSupported, "'classdef'", "class A:  #!\n    pass"),
     (exc.StatementNotSupported, "'import'", "import os"),
     (exc.StatementNotSupported, "'importfrom'", "from os import path"),
-    (exc.StatementNotSupported, "'functiondef'", "def f(a):  #!\n    return a"),
+    (
+        exc.StatementNotSupported,
+        "a decorator",
+        "@torch.no_grad()\ndef f(a):  #!\n    return a",
+    ),
+    (exc.ClosureMutation, "k", "k = 1\ndef f():\n    nonlocal k\n    k = 2\nf()"),
+    (exc.GlobalMutation, "k", "def f():\n    global k\n    k = 2\nf()"),
+    (exc.TypeInferenceError, "(): missing a required", "f = lambda a: a\nf()"),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "result is a float32 tensor [t] on one path and None",
+        "def f(v):\n    for i in range(n):\n        if i > 3:\n"
+        "            return v * i\nout[t] = f(x[t])",
+    ),
+    (
+        exc.StatementNotSupported,
+        "return it at the end",
+        "def f():\n    for i in hl.tile(8):\n        return x[i]\n    return y[0]\nf()",
+    ),
     (exc.StatementNotSupported, "'match'", "match n:  #!\n    case 1:\n        pass"),
-    (exc.StatementNotSupported, "assert", "assert n > 3"),
+    (exc.DeviceAssertionError, "assert 1 == 2 fails: no 3", "assert 1 == 2, f'no {3}'"),
+    (exc.TypeInferenceError, "use torch.where", "assert x[t] > 0"),
     (exc.StatementNotSupported, "'raise'", "raise ValueError('x')"),
     (
         exc.StatementNotSupported,
@@ -111,7 +151,27 @@ ON_DEVICE = [
     (exc.TypeInferenceError, "'Tile' object has no", "v = t.missing"),
     (exc.TypeInferenceError, "use & and |", "m = x[t] > 0\nw = m and m"),
     (exc.TypeInferenceError, "use & and |", "m = x[t] > 0\nw = m or m"),
-    (exc.TypeInferenceError, "run-time numbers", "out[t] = n or 3"),
+    (exc.TypeInferenceError, "use & and |", "m = x[t] > 0\nw = n > 3 and m"),
+    (exc.TypeInferenceError, "use ~", "w = not x[t] > 0"),
+    (exc.TypeInferenceError, "use & and |", "w = 0 < x[t] < 3"),
+    (exc.TypeInferenceError, "use torch.where", "w = 1 if x[t] > 0 else 2"),
+    (
+        exc.CantCombineTypesInControlFlow,
+        "a conditional expression is",
+        "w = x[t] if n > 3 else None",
+    ),
+    (
+        exc.ControlFlowTensorMismatch,
+        "a conditional expression",
+        "w = x[t] if n > 3 else y[0:48]",
+    ),
+    (
+        exc.TypeInferenceError,
+        "comprehension is not known",
+        "w = [a for a in (1, 2) if n > a]",
+    ),
+    (exc.ShapeSpecializingCall, "range()", "w = [x[t] for a in range(t.begin)]"),
+    (exc.InvalidDeviceForLoop, "run-time int n", "w = [x[t] for a in n]"),
     (exc.TypeInferenceError, "use torch.where", "if x[t] > 0:  #!\n    out[t] = 1"),
     (exc.TypeInferenceError, "use torch.where", "while x[t] > 0:  #!\n    out[t] = 1"),
     (exc.TypeInferenceError, "division by zero", "v = 1 / 0"),
@@ -145,7 +205,7 @@ REFUSED_CALLS = [
     ("Tensor.item()", "v = reads(x[t])"),
     ("Tensor.tolist()", "v = x[t].tolist()"),
     ("Tensor.__bool__()", "v = bool(x[t])"),
-    ("Tensor.__bool__()", "v = branches(x[t])"),
+    ("Tensor.__bool__()", "v = with_branches(x[t])"),
     ("Tensor.__int__()", "v = int(x[t])"),
     ("Tensor.__float__()", "v = math.sin(x[t])"),
     ("Tensor.__array__()", "v = np.sin(x[t])"),
@@ -200,6 +260,16 @@ WORKING = [
     "i = 0\nfor a in hl.grid(3):\n    i = i + 1\nout[t] = i",
     "v = [a for a in (1, 2) if a > 1]\nout[t] = v[0]",
     "v: int\nout[t] = 1",
+    "v = x[t]\ndel v",
+    "if (v := x[t]) is not None:\n    out[t] = v",
+    "def f(a):\n    return a\nout[t] = f(x[t])",
+    "assert n > 3",
+    "if n > 3:\n    assert False, 'n'",
+    "out[t] = n or 3",
+    "out[t] = branches(x[t])",
+    "for i in range(3):\n    break",
+    "if n > 3:\n    v = x[t]\nelse:\n    w = [y[t]]\nout[t] = 1",
+    "print('%d', n, f'{n}')",
     "out[t] = torch.zeros(t) + torch.full([t], 2.0) + x.new_zeros([t])",
 ]
 WORKING_ON_HOST = [
@@ -237,7 +307,77 @@ def test_host_code_refuses(error, words, lines):
 
 @pytest.mark.parametrize("lines", WORKING)
 def test_device_code_may_have(lines):
-    assert "@triton.jit" in faults.compile_text(faults.device_text(lines))
+    text = faults.device_text(lines)
+    assert "@triton.jit" in faults.compile_text(text, names=NAMES)
+
+
+def test_printed_text_is_no_format():
+    text = faults.device_text("print(f'100% of {n} \u00e9', x[t])")
+    assert "tl.device_print('100%% of {n} \\\\xe9', n, " in faults.compile_text(text)
+
+
+HELPER = """
+def work(a, b):
+    for t in hl.tile(a.size(0)):
+        b[t] = a[t]
+    return b
+
+
+def work_again(a, b):
+    work(a, b)
+    work_again(a, b)
+
+
+def work_all(*values):
+    work(*values)
+
+
+"""
+HELPER_FAULTS = [
+    ("inside an expression", "v = work(x, out) + 1"),
+    ("* in a call of work()", "v = [x, out]\nwork(*v)"),
+    ("*args of work_all()", "work_all(x, out)"),
+]
+
+
+@pytest.mark.parametrize(("words", "lines"), HELPER_FAULTS)
+def test_calls_of_helpers_that_launch_are_refused(words, lines):
+    found = faults.fault(HELPER + faults.host_text(lines))
+    assert type(found) is exc.StatementNotSupported
+    assert words in str(found)
+
+
+def test_a_helper_that_launches_itself_is_refused():
+    text = faults.host_text("work_again(x, out)").replace("  #!", "")
+    assert "launches itself" in str(faults.fault(HELPER + text))
+
+
+def test_arguments_of_a_helper_that_launches_must_fit():
+    found = faults.fault(HELPER + faults.host_text("work(x)"))
+    assert type(found) is exc.TypeInferenceError
+    assert "work() takes the arguments a, b" in str(found)
+
+
+def test_an_error_in_a_helper_that_launches_names_its_line():
+    text = HELPER.replace("a[t]\n", "a[t].missing  #!\n", 1)
+    found = faults.fault(text + faults.host_text("work(x, out)").replace("  #!", ""))
+    assert type(found) is exc.TypeInferenceError
+
+
+def test_a_walked_helper_is_told_where_it_is_called():
+    text = (
+        "def f(a):\n    if n > 3:\n        return a.missing\n    return a\nv = f(x[t])"
+    )
+    found = faults.fault(faults.device_text(text))
+    assert "in f, File" in str(found)
+    assert "return a.missing" in str(found)
+
+
+def test_a_launch_without_effect_is_refused_when_binding():
+    text = faults.device_text("v = x[t]").replace("        out[t] = x[t]\n", "")
+    kernel = faults.kernel_from(text)
+    with pytest.raises(exc.EmptyDeviceLoopAfterDCE):
+        kernel.bind(fake_cuda(faults.arguments()))
 
 
 @pytest.mark.parametrize("lines", WORKING_ON_HOST)

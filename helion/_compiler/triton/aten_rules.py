@@ -200,7 +200,7 @@ def view(state: CodegenState) -> ast.expr:
     if not launch.rank(shape):
         # A tile of one element becomes a scalar by folding it.
         flat = expr("tl.reshape({v}, [1])", v=state.expr_arg(0))
-        return expr("tl.sum({v}, 0)", v=flat)
+        return expr("device_folds.only({v})", v=flat)
     if not launch.rank(source):
         return expr(
             "tl.broadcast_to({v}, {s})", v=state.expr_arg(0), s=state.shape_expr(shape)

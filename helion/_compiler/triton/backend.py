@@ -7,6 +7,7 @@ from typing import Any
 from ..backend import AtenRule, Backend, register_backend
 from .aten_rules import SIMPLE, fallback_rule, pointwise_rule
 from .dtypes import cast_text, literal, triton_dtype
+from .gathers import GATHERS
 from .inductor_ops import IMPORTS, decompositions
 from .printer import print_device, print_host
 from .products import product
@@ -17,7 +18,7 @@ from .stacking import STACKING
 
 def aten_rule(target: Any) -> AtenRule | None:
     """Return our rule of an ATen operator, None if Inductor must help."""
-    for table in (SIMPLE, REDUCTIONS, STACKING, SLICES):
+    for table in (SIMPLE, REDUCTIONS, STACKING, SLICES, GATHERS):
         if target in table:
             return table[target]
     return pointwise_rule(target)
@@ -42,10 +43,16 @@ TRITON = Backend(
         "libdevice": "from triton.language.extra import libdevice",
         "triton_helpers": IMPORTS["triton_helpers"],
         "device_folds": "from helion._compiler.triton import device_folds",
+        "device_math": "from helion._compiler.triton import device_math",
+        "low_bits": "from helion._compiler.triton import low_bits",
+        "device_sorts": "from helion._compiler.triton import device_sorts",
         "tl_math": IMPORTS["tl_math"],
         "math": "import math",
         "_default_launcher": (
             "from helion.runtime.launcher import default_launcher as _default_launcher"
+        ),
+        "_draw_seed": (
+            "from helion.language.random_ops import draw_seed as _draw_seed"
         ),
         "_num_sms": "from helion.runtime.device import num_sms as _num_sms",
     },

@@ -68,7 +68,7 @@ def _of_single_tile(
     found = place.code(value, index, length)
     if launch.rank(want):
         return expr("tl.reshape({v}, {s})", v=found, s=state.shape_expr(want))
-    return expr("tl.sum(tl.reshape({v}, [1]), 0)", v=found)
+    return expr("device_folds.only(tl.reshape({v}, [1]))", v=found)
 
 
 @dataclass(frozen=True)

@@ -200,9 +200,10 @@ def power(call: Call) -> Value:
     if dtype.is_floating_point:
         left, right = call.typed(0, dtype), call.typed(1, dtype)
         return Value(f"libdevice.pow({left}, {right})", dtype)
-    # Integers are exact up to 2**53.
-    left, right = call.typed(0, torch.float64), call.typed(1, torch.float64)
-    return Value(f"libdevice.pow({left}, {right})", torch.float64)
+    left, right = call.typed(0, dtype), call.typed(1, dtype)
+    steps = 8 * dtype.itemsize - dtype.is_signed
+    text = f"device_math.integer_pow({left}, {right}, {steps}, {dtype.is_signed})"
+    return Value(text, dtype)
 
 
 _MAX_UNROLLED_POWER = 4

@@ -73,14 +73,15 @@ def sqrt(call: Call) -> Value:
 def nextafter(call: Call) -> Value:
     dtype = call.out_dtype
     left, right = call.typed(0, dtype), call.typed(1, dtype)
-    if dtype.itemsize > 2:
-        return Value(f"libdevice.nextafter({left}, {right})", dtype)
-    # The neighbour of a half is one bit away, which float32 would round back.
-    bits = f"{left}.to(tl.int16, bitcast=True)"
-    first = f"tl.where({right} < 0, -32767, 1)"
+    # The neighbour is one bit away; float32 would round that of a half back, and
+    # libdevice takes the numbers nearest to zero for zeros.
+    integer = triton_dtype(BITS[dtype])
+    bits = f"{left}.to({integer}, bitcast=True)"
+    lowest = torch.iinfo(BITS[dtype]).min
+    first = f"tl.where({right} < 0, {lowest + 1}, 1)"
     grows = f"(({left} < {right}) == ({left} > 0))"
-    moved = f"({bits} + tl.where({grows}, 1, -1).to(tl.int16))"
-    moved = f"tl.where({left} == 0, {first}, {moved}).to(tl.int16)"
+    moved = f"({bits} + tl.where({grows}, 1, -1).to({integer}))"
+    moved = f"tl.where({left} == 0, {first}, {moved}).to({integer})"
     moved = f"{moved}.to({triton_dtype(dtype)}, bitcast=True)"
     stays = f"tl.where({left} == {right}, {right}, {moved})"
     isnan = f"(({left} != {left}) | ({right} != {right}))"

@@ -33,7 +33,11 @@ def reshaped(
 ) -> ast.expr:
     """Return a block of extents ``source`` as one of extents ``target``."""
     launch = state.launch
-    groups = [] if 0 in source else reshape_groups(source, target)
+    if 0 in source:
+        # There is nothing to move, and the blocks may differ in their padding.
+        dtype = state.dtype_expr(state.fake_arg(0).dtype)
+        return expr("tl.full({s}, 0, {t})", s=state.shape_expr(target), t=dtype)
+    groups = reshape_groups(source, target)
     for place, group in enumerate(groups):
         if not _is_in_place(launch, group):
             value = _gathered(state, value, groups, place)
