@@ -87,7 +87,7 @@ def jagged_add_dense(
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def jagged_product(
     x: torch.Tensor, y: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:

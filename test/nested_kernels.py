@@ -8,7 +8,7 @@ import helion
 import helion.language as hl
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     bs, m, k = a.size()
     n = b.size(2)
@@ -90,7 +90,7 @@ def normalized_rows(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Return attention over ``[B, H, M, D]``."""
     b, h, m, d = q.size()

@@ -65,8 +65,10 @@ def check_nested(
 ) -> None:
     """Call ``kernel`` on what ``make(device)`` returns, compare with ``reference``.
 
-    The reference gets a list of float64 samples for a nested tensor.
+    The reference gets a list of float64 samples for a nested tensor. Products are not
+    rounded to TF32.
     """
+    settings = {"dot_precision": "ieee", **settings}
 
     def scenario(device: str) -> None:
         for blocks in configs:
