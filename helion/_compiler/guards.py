@@ -68,4 +68,4 @@ def _holds_for_all_blocks(env: CompileEnvironment, expression: sympy.Basic) -> b
     (info,) = infos
     most = info.max_size or info.size_hint()
     sizes = [1 << i for i in range(most.bit_length() + 1) if 1 << i >= info.min_size]
-    return all(expression.subs(info.symbol, size) == True for size in sizes)  # noqa: E712
+    return all(bool(expression.subs(info.symbol, size)) for size in sizes)

@@ -51,11 +51,17 @@ def host_text(code: str) -> str:
 
 
 def repeated_work(code: str) -> list[str]:
-    """Return what a block of a kernel computes twice by the same text."""
+    """Return what a block of a kernel computes twice by the same text.
+
+    That is calls, and what whole statements compute. Casts, and parts of addresses,
+    may be repeated in larger expressions; Triton computes them once.
+    """
     found: list[str] = []
     for kernel in kernel_texts(code):
         for block in _blocks(ast.parse(kernel)):
             computed = [n for s in block for n in ast.walk(s) if _is_work(n)]
+            values = (s.value for s in block if isinstance(s, ast.Assign))
+            computed += [value for value in values if isinstance(value, ast.BinOp)]
             counts = Counter(ast.unparse(node) for node in computed)
             found += [text for text, count in counts.items() if count > 1]
     return found
@@ -68,10 +74,9 @@ def _blocks(tree: ast.AST) -> list[list[ast.stmt]]:
 
 
 def _is_work(node: ast.AST) -> bool:
-    """Whether a node computes something; views and constants do not."""
-    if isinstance(node, ast.Call):
-        return not re.match(r"tl\.(full|arange|zeros)\(|float\(", ast.unparse(node))
-    return isinstance(node, ast.BinOp)
+    """Whether a node is a call that computes something."""
+    cheap = r"(tl\.(full|arange|zeros|cast|broadcast_to|debug_barrier)|float|\w+\.to)\("
+    return isinstance(node, ast.Call) and not re.match(cheap, ast.unparse(node))
 
 
 def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
