@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from test.op_coverage import page
-from test.op_coverage.case import COLUMNS
-from test.op_coverage.runner import CASES, Outcome, jobs_of, rotated
+from test.op_coverage.case import COLUMNS, Case, Job
+from test.op_coverage.compare import difference
+from test.op_coverage.runner import CASES, SHAPE, Outcome, jobs_of, rotated
 from test.op_coverage.runner import run as run_jobs
 
 FAMILIES = list(dict.fromkeys(case.family for case in CASES))
 WAYS = ["eager", "interpreted", pytest.param("compiled", marks=pytest.mark.gpu)]
 WITHOUT_ROWS = (0, COLUMNS)
+# Torch leaves the mean of no rows as it was in memory.
+UNDEFINED_WITHOUT_ROWS = "F.multi_margin_loss(g, c)"
 
 
 def unexpected(found: list[Outcome]) -> str:
@@ -30,12 +33,51 @@ def test_ops_agree_with_torch(way: str, family: str) -> None:
     assert found and not unexpected(found), unexpected(found)
 
 
-@pytest.mark.parametrize("layout", ["tile", "rows"])
+@pytest.mark.parametrize("layout", ["tile", "rows", "whole"])
 def test_ops_of_tensors_without_rows(layout: str) -> None:
     cases = [case for case in CASES if case.layout == layout and not case.refused]
+    cases = [case for case in cases if case.text != UNDEFINED_WITHOUT_ROWS]
     jobs = jobs_of(cases, [torch.float32])
     found = run_jobs(jobs, "interpreted", WITHOUT_ROWS)
     assert found and not unexpected(found), unexpected(found)
+
+
+LIMITED = [case for case in CASES if case.limits]
+
+
+def found_at_limits(case: Case, dtype: torch.dtype) -> torch.Tensor:
+    """Return what torch gives, changed where the case has limits."""
+    job = Job(case, dtype)
+    x, found = job.tensors()["x"], job.expected()[0].clone()
+    for value, result in case.limits:
+        is_zero = x.signbit() if str(value) == "-0.0" else True
+        found[(x == value) & is_zero] = result
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("case", LIMITED, ids=str)
+def test_limits_of_a_case_hold_it_to_one_result(case: Case, dtype: torch.dtype) -> None:
+    job, right = Job(case, dtype), found_at_limits(case, dtype)
+    x = job.tensors()["x"]
+    assert case.note
+    assert not difference(job, [right], SHAPE)
+    assert str(right.tolist()) != str(job.expected()[0].tolist())
+    for place in (x == case.limits[0][0], x == 1.0, x.isnan()):
+        assert difference(job, [torch.where(place, 7.5, right)], SHAPE)
+    assert difference(job, [torch.where(x == 1.0, case.limits[0][1], right)], SHAPE)
+
+
+def test_float64_is_looser_only_where_a_case_says_so() -> None:
+    case = next(case for case in CASES if case.text == "torch.special.bessel_j0(x)")
+    for dtype, error, is_close in (
+        (torch.float64, 1e-9, True),
+        (torch.float64, 1e-8, False),
+        (torch.float32, 1e-4, False),
+    ):
+        job = Job(case, dtype)
+        text = difference(job, [job.expected()[0] + error], SHAPE)
+        assert (not text) == is_close, (dtype, error, text)
 
 
 @functools.cache

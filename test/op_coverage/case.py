@@ -42,6 +42,10 @@ class Case:
     """Whether a zero of the result may have the other sign."""
     scale: float = 1.0
     """By how much the tolerance of the dtype is widened."""
+    float64_scale: float = 1.0
+    """By how much the tolerance of float64 is widened besides."""
+    limits: tuple[tuple[float, float], ...] = ()
+    """Values of ``x`` with a result that is right there besides torch's own."""
     note: str = ""
     """Why the result may differ from torch's; empty where it may not."""
     refused: str = ""

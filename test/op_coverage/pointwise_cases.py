@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import torch
@@ -20,6 +21,35 @@ from test.op_coverage.case import (
 )
 
 Dtypes = tuple[torch.dtype, ...]
+NINE_DIGITS = "torch's own has nine digits in float64"
+
+
+def _limits(where: str, *limits: tuple[float, float]) -> dict[str, Any]:
+    found = ", ".join(f"{result} at {value}" for value, result in limits)
+    note = f"compiled, the limits {found}; torch has {where} there"
+    return {"limits": limits, "note": note}
+
+
+def _bessel(*limits: tuple[float, float]) -> dict[str, Any]:
+    facts = _limits("nan", *limits)
+    note = f"{NINE_DIGITS}; {facts['note']}"
+    return {**facts, "float64_scale": 20.0, "note": note}
+
+
+_I0 = _limits("nan", (inf, inf), (-inf, inf))
+_I1 = _limits("nan and 0.0", (inf, inf), (-inf, -inf), (-0.0, -0.0))
+LIMITS = {
+    "i0": _I0,
+    "i1": _I1,
+    "i1e": _limits("0.0", (-0.0, -0.0)),
+    "modified_bessel_i0": _I0,
+    "modified_bessel_i1": _I1,
+    "bessel_j0": _bessel((inf, 0.0), (-inf, 0.0)),
+    "bessel_j1": _bessel((inf, 0.0), (-inf, -0.0)),
+    "bessel_y0": _bessel((inf, 0.0)),
+    "bessel_y1": _bessel((inf, 0.0)),
+}
+"""What is known of functions by name: libdevice has limits where torch has none."""
 
 
 def cases(family: str, dtypes: Dtypes, *texts: str, **facts: Any) -> list[Case]:
@@ -37,7 +67,8 @@ def unary() -> list[Case]:
     found += cases(family, any_float, "torch.deg2rad(x)", "torch.rad2deg(x)")
     found += cases(family, any_float, "torch.sinc(x)", "torch.logit(u)")
     found += cases(family, FLOATS, "torch.logit(x, 1e-3)", "torch.erfinv(w)")
-    found += cases(family, any_float, "torch.digamma(x)", "torch.i0(x)")
+    found += cases(family, any_float, "torch.digamma(x)")
+    found += cases(family, any_float, "torch.i0(x)", **LIMITS["i0"])
     found += cases(family, FLOATS, "torch.mvlgamma(p + 2, 2)", "torch.exp(-0.0 * x)")
     exact = """abs neg square floor ceil trunc round sign sgn positive frac isnan isinf
         isfinite isposinf isneginf signbit logical_not"""
@@ -69,7 +100,8 @@ def special() -> list[Case]:
     for name in names.split():
         kinds = WIDE if "bessel" in name else any_float
         at = "u" if name == "ndtri" else "w" if name == "erfinv" else "x"
-        found += cases(family, kinds, f"torch.special.{name}({at})")
+        facts = LIMITS.get(name, {})
+        found += cases(family, kinds, f"torch.special.{name}({at})", **facts)
     found += cases(family, FLOATS, "torch.special.logit(u, eps=0.1)")
     found += cases(family, FLOATS, "torch.special.round(x)", exact=True)
     found += cases(
@@ -93,8 +125,7 @@ def special() -> list[Case]:
         "torch.polygamma(3, x)",
         "torch.special.multigammaln(p + 2, 2)",
     )
-    loose = "torch's own has nine digits in float64"
-    found += cases(family, WIDE, "torch.polygamma(1, p)", scale=20, note=loose)
+    found += cases(family, WIDE, "torch.polygamma(1, p)", scale=20, note=NINE_DIGITS)
     found += cases(
         family,
         WIDE,

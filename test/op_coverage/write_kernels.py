@@ -55,7 +55,7 @@ def kernel_text(jobs: list[Job], shape: Shape, outputs: list[list[Any]]) -> str:
     names = sorted({name for job in jobs for name in job.case.names()})
     loop = _LOOPS[layout].replace("SIZES", f"{shape[0]}, {shape[1]}")
     lines = [
-        "@helion.kernel(static_shapes=True)",
+        '@helion.kernel(static_shapes=True, dot_precision="ieee")',
         f"def kernel({', '.join([*(f'{n}_in' for n in names), 'outs'])}):",
         loop.replace("ROWS", str(shape[0])),
         *(f"        {n} = {_load(n, layout)}" for n in names),

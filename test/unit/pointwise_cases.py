@@ -268,6 +268,7 @@ CASES = [
 HEADER = """import triton
 import triton.language as tl
 from triton.language.extra import libdevice
+from helion._compiler.triton import device_math
 
 """
 

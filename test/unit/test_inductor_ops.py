@@ -65,6 +65,11 @@ def test_each_output_has_its_dtype():
     assert [lowered.dtype(i) for i in range(2)] == [torch.float32, torch.int32]
 
 
+def test_infinities_have_exponent_zero():
+    body = "\n".join(print_body(aten.frexp.Tensor, tensor()))
+    assert "tl.where((tl.abs(x) < float('inf'))" in body, body
+
+
 def test_op_that_moves_elements_is_refused():
     with pytest.raises(exc.BackendUnsupported, match="moved elements"):
         print_body(aten.glu.default, tensor())

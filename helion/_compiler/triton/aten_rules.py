@@ -239,7 +239,7 @@ def permute(state: CodegenState) -> ast.expr:
         order = [d % rank for d in state.arg(1)]
     elif rank == 2 and state.node.target is aten.t.default:
         order = [1, 0]
-    elif state.node.target is aten.transpose.int:
+    elif rank and state.node.target is aten.transpose.int:
         a, b = (state.int_arg(i) % rank for i in (1, 2))
         order[a], order[b] = order[b], order[a]
     source = list(state.fake_arg(0).shape)
