@@ -35,6 +35,7 @@ class NodeFacts:
     launch_ids: list[int] = field(default_factory=list)
     block_ids: list[int] = field(default_factory=list)
     needs_device: bool = False
+    is_flat: bool = False  # a loop of one turn, which stands for its body
     replacement: Origin | None = None
 
 

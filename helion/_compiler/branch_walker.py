@@ -265,14 +265,11 @@ class BranchWalker(StatementWalker):
         builder.bind(target, node)
 
     def _forget(self, written: set[str], target: ast.expr | None) -> None:
-        """Names that only the body binds are not defined after it."""
+        """Names that only the body binds, and loop variables, are not defined after."""
         assert self.device_scope is not None
-        bound = written | (
-            {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
-            if target is not None
-            else set()
-        )
-        for name in bound - self.device_scope.keys():
+        nodes = [] if target is None else ast.walk(target)
+        targets = {n.id for n in nodes if isinstance(n, ast.Name)}
+        for name in written - self.device_scope.keys() | targets:
             self.device_scope[name] = DeviceOnly(name)
 
     # -- expressions ---------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .. import exc
 from . import symbols
 from .ast_extension import assign, comment, expr, is_atom, literal, statements
 from .codegen_text import conjunction, expand, padded_extent
@@ -29,7 +30,10 @@ from .indexing_strategy import (
 from .loop_options import range_options
 from .reduction_strategy_base import PersistentReductionStrategy, ReductionStrategy
 from .variable_origin import (
+    BlockOrigin,
     BlockSizeOrigin,
+    DeviceScalarOrigin,
+    ExprOrigin,
     GridIndexOrigin,
     Origin,
     StrideOrigin,
@@ -238,11 +242,11 @@ class DeviceFunction:
         return name
 
     def stride_text(self, host: str, origin: Origin, tensor: Any, dim: int) -> str:
-        """Return the stride of a host tensor dim: a literal or a parameter."""
+        """Return the stride of a dim of the tensor that is ``host`` at the launch."""
         known = symbols.static_int(tensor.stride(dim))
         if known is not None:
             return str(known)
-        return self.scalar_arg(StrideOrigin(origin, dim))
+        return self.scalar_arg(StrideOrigin(origin, dim), f"{host}.stride({dim})")
 
     # -- axes and shapes -------------------------------------------------------------
 
@@ -432,6 +436,8 @@ class DeviceFunction:
 
     def device_text(self, expression: sympy.Basic) -> str:
         """Print an expression inside the kernel."""
+        if _is_for_python(self.env, expression):
+            return self.scalar_arg(ExprOrigin(self.host_text(expression), "number"))
         return self.env.backend.print_expr(expression, self._device_symbol)
 
     def _device_symbol(self, symbol: sympy.Symbol) -> str:
@@ -478,6 +484,17 @@ class DeviceFunction:
             return origin.host_str()
 
         return self.env.backend.print_host_expr(expression, text)
+
+
+def _is_for_python(env: CompileEnvironment, expression: sympy.Basic) -> bool:
+    """Whether an expression of host numbers has no form inside a kernel."""
+    try:
+        env.backend.print_expr(expression, str)
+    except exc.BackendUnsupported:
+        origins = [env.symbol_origins[s] for s in expression.free_symbols]
+        on_device = (BlockOrigin, DeviceScalarOrigin)
+        return not any(isinstance(o, on_device) for o in origins)
+    return False
 
 
 def storage_key(tensor: torch.Tensor) -> int:

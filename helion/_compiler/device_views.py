@@ -48,7 +48,7 @@ def wrap(value: torch.Tensor, dim: int) -> int:
 def whole_length(value: torch.Tensor, dim: int) -> int | None:
     """Return the length of a whole dim as a number, None for a dim made of tiles."""
     env = _tracer().env
-    extent = value.size(dim)
+    extent = value.size(dim) if value.dim() else 1  # a value without dims has dim 0
     if extent == 1:
         return 1
     info = env.block_of(extent)

@@ -208,9 +208,16 @@ class DeviceWalker(LogicWalker):
                     construct=f"a loop unrolled {MAX_UNROLL} times"
                 )
             self.assign(node.target, value)
-            self.statements(loop.body)
+            self._turn(loop)
             if loop.going and self.device_scope[loop.going] is False:
                 return  # a break that is decided while compiling
+
+    def _turn(self, loop: PlainLoop) -> None:
+        """Visit the body of an unrolled loop; after an error there is no next turn."""
+        errors = len(self.env.errors)
+        self.statements(loop.body)
+        if len(self.env.errors) > errors:
+            raise AlreadyReported
 
     def _begin_result(self, body: Body, blocks: list[int]) -> bool:
         """Give the result of a function that returns in a loop a value before it."""
@@ -347,17 +354,6 @@ class DeviceWalker(LogicWalker):
             if not names:
                 self.replace(final, result)
 
-    def _forget(self, written: set[str], target: ast.expr | None) -> None:
-        """Names that only the body binds are not defined after it."""
-        assert self.device_scope is not None
-        bound = written | (
-            {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
-            if target is not None
-            else set()
-        )
-        for name in bound - self.device_scope.keys():
-            self.device_scope[name] = DeviceOnly(name)
-
     def device_While(self, node: ast.While) -> None:
         if node.orelse:
             raise exc.StatementNotSupported(construct="while ... else")
@@ -376,7 +372,7 @@ class DeviceWalker(LogicWalker):
                 return
             if not decided:
                 return
-            self.statements(loop.body)
+            self._turn(loop)
         raise exc.StatementNotSupported(construct=f"a while of {MAX_UNROLL} turns")
 
     def _stays_known(self, loop: PlainLoop) -> bool:

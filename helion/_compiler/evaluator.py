@@ -26,7 +26,7 @@ from .call_checks import (
 from .compile_environment import CompileAgain
 from .error_text import describe
 from .function_modes import scalar_to_tensor
-from .host_function import read_names
+from .host_function import bound_names, read_names
 from .name_lookup import NameLookup
 from .op_registry import Op
 from .traced_tile import TracedTile
@@ -282,13 +282,19 @@ class Evaluator(NameLookup):
     def _native(self, node: ast.expr) -> Any:
         """Let Python evaluate a node over the current values."""
         namespace = dict(self.host.namespace)
+        own = bound_names(node)
         for name in read_names(node):
             try:
-                namespace[name] = self.lookup(name)
+                value = self.lookup(name)
             except exc.UndefinedVariable:
                 continue  # bound inside the node itself
-            if isinstance(namespace[name], Unknown):
-                return namespace[name]
+            except exc.Base:
+                if name not in own:
+                    raise
+                continue
+            if isinstance(value, Unknown) and name not in own:
+                return value
+            namespace[name] = value
         code = compile(ast.Expression(node), self.host.source.filename, "eval")
         return self.defined(self._owned(self.call(_evaluate, [code, namespace], {})))
 
@@ -356,7 +362,8 @@ class Evaluator(NameLookup):
     def call_failed(self, function: Any, args: list[Any], error: Exception) -> Any:
         """Turn an exception of a called function into a typed error."""
         if self.on_device:
-            self.env.unify(raw_extents(args))
+            receiver = getattr(function, "__self__", None)
+            self.env.unify(raw_extents([receiver, *args]))
         typed = typed_error(self.env, function, args, error)
         typed.__traceback__ = error.__traceback__
         _name_helper(typed)

@@ -311,6 +311,8 @@ class _HostWriter(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> Any:
         known = facts(node)
+        if known.is_flat:
+            return self._block([*node.body, *node.orelse])
         if known.launch_ids:
             return self._launch(node, known.launch_ids[-1])
         if self._was_dead_launch(node):

@@ -46,6 +46,7 @@ class HostFunction:
     closure: dict[str, Any]
     local_names: set[str]
     constexpr_params: set[str] = field(default_factory=set)
+    loops: Any = None  # the HostLoops of all attempts
 
     @property
     def name(self) -> str:
@@ -163,6 +164,15 @@ def assigned_names(body: list[ast.stmt]) -> set[str]:
     for statement in body:
         visitor.visit(statement)
     return visitor.names
+
+
+def bound_names(node: ast.AST) -> set[str]:
+    """Return the names that an expression binds for its own parts."""
+    return {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)} | {
+        n.id
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
 
 
 def read_names(node: ast.AST) -> set[str]:

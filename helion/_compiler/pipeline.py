@@ -46,6 +46,7 @@ from .device_ir import DeviceIR
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
 from .host_function import HostFunction, parse
+from .host_unroll import HostLoops, UnrollLoops
 from .jagged_arguments import fake_jagged
 from .lowering import prepare_lowerings
 from .mark_loop_indices import mark_loop_indices
@@ -115,6 +116,7 @@ class Learned:
     specialized: set[str] = field(default_factory=set)
     wide: bool = False
     extent_factor: int = EXTENT_FACTOR
+    loops: HostLoops = field(default_factory=HostLoops)
 
 
 def compile_function(
@@ -135,6 +137,8 @@ def compile_function(
             learned.specialized |= sizes.names
         except OffsetsAreWide:
             learned.wide = True
+        except UnrollLoops:
+            continue
     raise exc.InternalError(f"{fn.__name__}: compiling does not come to an end")
 
 
@@ -148,9 +152,13 @@ def _compile(
     values = _arguments(host, env, args)
     env.assume_equal(learned.equal)
     env.specialize_sizes(learned.specialized)
-    propagate_types(host, env, GraphTracer(env, ir), values)
-    dump("types", lambda: dump_types(host))
-    exc.raise_collected(env.errors)
+    host.loops = learned.loops
+    try:
+        propagate_types(host, env, GraphTracer(env, ir), values)
+        dump("types", lambda: dump_types(host))
+        exc.raise_collected(env.errors)
+    except exc.Base as error:
+        raise learned.loops.failed(error) from error.__cause__
     _check_roots(host, ir)
     auto_specialize(ir, env)
     with _named_failures(host):

@@ -41,7 +41,8 @@ from .device_ir import RootGraphInfo
 from .device_statements import IN_PLACE_OPERATORS, AlreadyReported
 from .function_modes import KernelFunctionMode
 from .host_function import assigned_names
-from .host_joins import HostJoins, kind_of
+from .host_joins import kind_of
+from .host_unroll import HostUnroll
 from .inline_launches import inline_launches
 from .launch_bounds import read_bounds
 from .name_lookup import DeviceOnly
@@ -78,11 +79,12 @@ def propagate_types(
     inline_launches(host, args)
     walker = HostWalker(env, host, tracer)
     walker.host_scope.update(args)
+    walker.start_unrolling()
     with env.active(), set_tracer(tracer), KernelFunctionMode(tracer):
         walker.statements(host.tree.body)
 
 
-class HostWalker(HostJoins):
+class HostWalker(HostUnroll):
     """Statements of host code; device statements are inherited."""
 
     def visit(self, node: ast.AST) -> Any:
@@ -103,12 +105,13 @@ class HostWalker(HostJoins):
         return value
 
     def statements(self, body: list[ast.stmt]) -> None:
-        super().statements(body)
-        if self.on_device:
-            return
-        # What accumulators need around a loop becomes part of the function.
-        parts = [(self.around.pop(id(node), ([], [])), node) for node in body]
-        body[:] = [s for (pre, post), node in parts for s in (*pre, node, *post)]
+        try:
+            super().statements(body)
+        finally:
+            if not self.on_device:
+                # What loops need around them becomes part of the function.
+                parts = [(self.around.pop(id(n), ([], [])), n) for n in body]
+                body[:] = [s for (pre, post), n in parts for s in (*pre, n, *post)]
 
     # -- host statements -----------------------------------------------------------
 
@@ -197,10 +200,12 @@ class HostWalker(HostJoins):
             self.statements(node.body if decided else node.orelse)
             return
         before, lists = dict(self.host_scope), self.lists()
-        self.statements(node.body)
+        with self.on_some_path():
+            self.statements(node.body)
         then, self.host_scope = self.host_scope, before
         changed = self.restore(lists)
-        self.statements(node.orelse)
+        with self.on_some_path():
+            self.statements(node.orelse)
         self.merge_scope(then)
         self.forget_lists([*changed, *self.restore(lists)])
 
@@ -216,6 +221,10 @@ class HostWalker(HostJoins):
         self.statements(node.body)
 
     def host_Try(self, node: ast.Try) -> None:
+        with self.on_some_path():
+            self._try(node)
+
+    def _try(self, node: ast.Try) -> None:
         before = dict(self.host_scope)
         self.statements(node.body)
         then = self.host_scope
@@ -251,7 +260,7 @@ class HostWalker(HostJoins):
 
     def host_For(self, node: ast.For) -> None:
         bounds = None
-        if self._is_launch(node):
+        if self._is_launch(node) and not self.is_static_range(node):
             bounds = self.loop_bounds(node)
         if bounds is not None and bounds.kind == "reduction":
             raise exc.IncorrectTileUsage(
@@ -261,18 +270,23 @@ class HostWalker(HostJoins):
             self._launch(node, bounds)
             return
         facts(node).loop_type = LoopType.HOST
-        values = self.evaluate(node.iter)
+        values = self.host_items(node)
+        if self.is_unrolled(node, values):
+            self.unroll(node, values)
+            return
         turns = self.turns_without_launches(node, values)
         if turns is not None:
-            for value in turns:
-                self.assign(node.target, value)
-                self.statements(node.body)
+            with self.repeating():
+                for value in turns:
+                    self.assign(node.target, value)
+                    self.statements(node.body)
             return
-        items = list(values) if isinstance(values, (list, tuple)) else None
-        with self.beginning(node.body):
-            self._bind_host_target(node.target, values, items)
-        self._host_loop_body(node)
-        self.statements(node.orelse)
+        with self.keeping(node, values):
+            items = list(values) if isinstance(values, (list, tuple)) else None
+            with self.beginning(node.body):
+                self._bind_host_target(node.target, values, items)
+            self._host_loop_body(node)
+            self.statements(node.orelse)
 
     def _is_launch(self, node: ast.For) -> bool:
         if not isinstance(node.iter, ast.Call):

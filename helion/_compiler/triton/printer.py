@@ -151,10 +151,20 @@ class _HostPrinter(_Printer):
         bits = exponent.args[0] if exponent.func.__name__ == "CeilToInt" else exponent
         if base == 2 and bits is not exponent and _is_log2(bits):
             return f"triton.next_power_of_2({self._print(_argument_of_log2(bits))})"
-        return f"({self._print(base)} ** {self._print(exponent)})"
+        return f"(({self._print(base)}) ** ({self._print(exponent)}))"
+
+    def _print_FloatPow(self, expr: Any) -> str:
+        base, exponent = (self._print(a) for a in expr.args)
+        return f"(({base}) ** ({exponent}))"
 
     def _print_OpaqueUnaryFn_log2(self, expr: Any) -> str:
         return f"math.log2({self._print(expr.args[0])})"
+
+    def _print_TruncToInt(self, expr: Any) -> str:
+        return f"int({self._print(expr.args[0])})"
+
+    def _print_RoundToInt(self, expr: Any) -> str:
+        return f"round({self._print(expr.args[0])})"
 
     def _print_ceiling(self, expr: Any) -> str:
         if expr.args[0].as_numer_denom()[1] == 1:

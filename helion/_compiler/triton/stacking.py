@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..ast_extension import expr
+from ..ast_extension import expr, text_of
 from ..backend import AtenRule
 from ..codegen_text import padded_extent
+from .dtypes import cast_text
 
 if TYPE_CHECKING:
     from ..codegen_state import CodegenState
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def stack(state: CodegenState) -> ast.expr:
     """Stack along a last dim, which is padded to a power of two, and move it."""
-    parts: list[ast.expr] = state.arg(0)
+    parts = _alike(state)
     shape = list(state.value.shape)
     dim = state.arg(1, default=0) % len(shape)
     place, rank = state.launch.rank(shape[:dim]), state.launch.rank(shape)
@@ -32,6 +33,17 @@ def stack(state: CodegenState) -> ast.expr:
     if order == sorted(order):
         return value
     return expr(f"tl.permute({{v}}, {order})", v=value)
+
+
+def _alike(state: CodegenState) -> list[ast.expr]:
+    """Return the parts in the dtype of the result: Triton joins no others."""
+    dtype, parts = state.value.dtype, []
+    for part, fake in zip(state.arg(0), state.fake_arg(0), strict=True):
+        if fake.dtype != dtype:
+            text = text_of(state.lift(part, "part"))
+            part = expr(cast_text(text, fake.dtype, dtype))
+        parts.append(part)
+    return parts
 
 
 def _joined(state: CodegenState, parts: list[ast.expr], shape: list[int]) -> ast.expr:
