@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import helion
+from helion.language._eager import eager_block_sizes
+from helion.runtime.tensor_trees import map_tensors
 from test import interpreter_worker
 
 Tolerance = Mapping[torch.dtype, tuple[float, float]]
@@ -27,44 +27,6 @@ TOLERANCES: dict[torch.dtype, tuple[float, float]] = {
 
 
 # ---- values ----
-
-
-def map_tensors(change: Callable[[torch.Tensor], Any], value: Any) -> Any:
-    """Return ``value`` with every tensor in it replaced by ``change(tensor)``.
-
-    Looks into sequences, dicts, dataclasses and what functions close over. A tensor
-    that occurs twice is replaced by one object.
-    """
-    memo: dict[int, Any] = {}
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            if id(value) not in memo:
-                memo[id(value)] = change(value)
-            return memo[id(value)]
-        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-            return type(value)(map(walk, value))
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*map(walk, value))
-        if isinstance(value, dict):
-            return {key: walk(item) for key, item in value.items()}
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
-            return type(value)(**{name: walk(getattr(value, name)) for name in names})
-        if isinstance(value, types.FunctionType) and value.__closure__:
-            return _with_cells(
-                value, [walk(c.cell_contents) for c in value.__closure__]
-            )
-        return value
-
-    return walk(value)
-
-
-def _with_cells(fn: types.FunctionType, contents: Sequence[Any]) -> types.FunctionType:
-    cells = tuple(types.CellType(content) for content in contents)
-    return types.FunctionType(
-        fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, cells
-    )
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -188,6 +150,58 @@ def run_emitted(
         return function(*args)
 
 
+def run_both(
+    kernel: helion.Kernel,
+    args: Sequence[Any],
+    config: helion.Config | None,
+    settings: frozenset,
+) -> Any:
+    """Run as emitted, and hold that to the function as Python with the same tiles."""
+    state, plain = torch.get_rng_state(), map_tensors(copy_here, tuple(args))
+    result = run_emitted(kernel, args, config, settings)
+    torch.set_rng_state(state)
+    bound = with_settings(kernel, settings).bind(tuple(args))
+    chosen = bound.config_spec.default_config() if config is None else config
+    given = bound.config_spec.normalize(chosen).to_dict()
+    try:
+        with poisoned(), eager_block_sizes(given.get("block_sizes", []), given):
+            wanted = kernel.fn(*plain)
+    except helion.exc.CompiledOnly:
+        return result
+    assert_alike((result, args), (wanted, plain))
+    return result
+
+
+def copy_here(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy on the same device, which no gradient flows through."""
+    return copy_to(tensor.detach(), tensor.device.type)
+
+
+def assert_alike(found: Any, plain: Any) -> None:
+    """Compare a compiled result with that of plain Python, up to rounding."""
+    mine, theirs = tensors_in(found), tensors_in(plain)
+    assert len(mine) == len(theirs), f"{len(mine)} tensors, not {len(theirs)} in eager"
+    for one, other in zip(mine, theirs):
+        assert one.dtype == other.dtype, f"{one.dtype}, but {other.dtype} in eager"
+        if one.dtype == torch.float4_e2m1fn_x2:
+            one, other = one.view(torch.uint8), other.view(torch.uint8)
+        if not one.dtype.is_floating_point:
+            assert torch.equal(one, other), "integers differ from eager"
+            continue
+        tolerance = {1: 0.13, 2: 3e-2}.get(one.dtype.itemsize, 2e-3)
+        one, other = one.double(), other.double()
+        finite = torch.where(other.isfinite(), other, 0.0)
+        scale = float(finite.abs().max()) if other.numel() else 0.0
+        torch.testing.assert_close(
+            one,
+            other,
+            rtol=tolerance,
+            atol=tolerance * max(scale, 1e-3),
+            equal_nan=True,
+            msg=lambda text: f"differs from eager: {text}",
+        )
+
+
 def run_interpreted(
     kernel: helion.Kernel,
     args: Sequence[Any],
@@ -195,7 +209,7 @@ def run_interpreted(
     settings: frozenset,
 ) -> Any:
     """Run the emitted text on CPU tensors, in a process with Triton's interpreter."""
-    request = (run_emitted, (kernel, tuple(args), config, settings))
+    request = (run_both, (kernel, tuple(args), config, settings))
     result, changed = interpreter_worker.call(*request)
     for mine, theirs in zip(tensors_in(args), tensors_in(changed[1])):
         copy_elements(mine, theirs)

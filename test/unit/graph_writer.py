@@ -39,6 +39,7 @@ class Axis:
     block_id: int
     extent: int
     is_reduction: bool
+    parents: tuple[int, ...] = ()
 
     @property
     def numel(self):

@@ -117,3 +117,9 @@ def test_calls_recover_in_eager_mode():
     assert torch.equal(
         kernel(torch.ones(8, 4), torch.ones(8, 4)), torch.full((8, 4), 2.0)
     )
+
+
+def test_an_error_in_an_unrolled_loop_is_reported_once():
+    for head in ("for i in hl.static_range(3):", "i = 0\nwhile i < 3:"):
+        lines = f"{head}\n    i = i + 1\n    v = x[t, i]  #!\nout[t] = x[t]"
+        assert faults.fault(faults.device_text(lines)).errors == ()

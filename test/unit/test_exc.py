@@ -25,29 +25,32 @@ def all_classes():
     return [c for c in members if inspect.isclass(c) and issubclass(c, exc.Base)]
 
 
+def first_line(error):
+    return str(error).splitlines()[0]
+
+
 def test_template_is_filled_by_name():
     error = exc.RankMismatch(tensor="x", expected=2, got=3)
-    assert str(error) == "x takes 2 indices, but gets 3"
-    assert error.report() == "ERROR[RankMismatch]: x takes 2 indices, but gets 3"
+    assert first_line(error) == "x takes 2 indices, but gets 3"
+    assert error.report().startswith("ERROR[RankMismatch]: x takes 2 indices, but")
 
 
 def test_template_is_filled_in_order():
-    assert str(exc.RankMismatch("x", 2, 3)) == "x takes 2 indices, but gets 3"
+    assert first_line(exc.RankMismatch("x", 2, 3)) == "x takes 2 indices, but gets 3"
 
 
 def test_too_few_positional_values_are_free_text():
-    assert str(exc.RankMismatch("x is 2-D")) == "x is 2-D"
-    assert str(exc.InvalidConfig("bad block size")) == "bad block size"
+    assert first_line(exc.RankMismatch("x is 2-D")) == "x is 2-D"
+    assert first_line(exc.InvalidConfig("bad block size")) == "bad block size"
 
 
 def test_unknown_facts_are_shown():
-    assert str(exc.RankMismatch(tensor="x", expected=2, got=3, shape=[4])).endswith(
-        ": shape=[4]"
-    )
+    error = exc.RankMismatch(tensor="x", expected=2, got=3, shape=[4])
+    assert first_line(error).endswith(": shape=[4]")
 
 
 def test_braces_in_a_value_stay():
-    assert str(exc.UndefinedVariable(name="{got}")) == "{got} is not defined"
+    assert first_line(exc.UndefinedVariable(name="{got}")) == "{got} is not defined"
 
 
 def test_hint_is_filled_and_dropped_when_it_cannot_be():
@@ -109,7 +112,7 @@ def test_several_collected_errors_are_raised_together():
 def test_internal_error_wraps_its_cause():
     cause = TypeError("no such operand")
     error = exc.InternalError(cause)
-    assert str(error) == "TypeError: no such operand"
+    assert first_line(error) == "TypeError: no such operand"
     assert error.__cause__ is cause
 
 

@@ -157,11 +157,6 @@ def test_device_print_prints(capsys):
     assert capsys.readouterr().out == "sum tensor(3)\n"
 
 
-def test_jagged_tile_is_a_typed_error():
-    with pytest.raises(exc.InvalidJaggedTileUsage, match="not supported"):
-        hl.jagged_tile(torch.tensor([1]))
-
-
 def test_register_block_size_needs_a_power_of_two():
     assert hl.register_block_size(100) == 128
     with pytest.raises(exc.InvalidConfig):
