@@ -219,12 +219,35 @@ def errors_table() -> str:
     return f"{place}{described(found)}{table(head, rows)}"
 
 
+def examples_table() -> str:
+    """Return the times of the examples at real sizes, beside PyTorch's."""
+    results = read_results("examples_*.json")
+    if not results:
+        return f"{MISSING}\n"
+    found = results[0]
+    rows = []
+    for name, case in found["cases"].items():
+        ms = case.get("ms", {})
+        ratio = f"{ms['eager'] / ms['helion']:.2f}" if ms else "-"
+        checked = "no" if "error" in case else "yes"
+        rows.append(
+            [name, checked, *(_ms(ms.get(w)) for w in ("helion", "eager")), ratio]
+        )
+    head = ("case", "right", "ms", "PyTorch eager, ms", "ratio")
+    return f"{found['gpu']}. {described(found)}{table(head, rows)}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "compile_time": compile_time_table,
     "gpu": gpu_table,
     "call_overhead": call_overhead_table,
     "numerics": numerics_table,
     "errors": errors_table,
+    "examples": examples_table,
 }
 
 
