@@ -37,7 +37,7 @@ from test.program_text import Node, Program, quiet
 # Errors that say that the compiler, not the program, is at a loss.
 LOST = (exc.InternalError, exc.InductorLoweringError)
 HALF = (torch.float16, torch.bfloat16)
-RUN_SHARE = 0.25
+RUN_SHARE = 0.2
 TILES = 24
 LIMIT_S = 20.0
 
@@ -134,6 +134,8 @@ def _emitted(program: Program, bound: Any, run: bool, assemble: bool) -> Finding
     configs = [spec.default_config(), spec.random_config(rng)]
     if run:
         configs = [_with_few_tiles(spec, configs[program.seed % 4 > 0])]
+    elif program.seed % 2:
+        configs.pop()
     for config in configs:
         try:
             text = bound.to_triton_code(config)

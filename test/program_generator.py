@@ -37,10 +37,10 @@ class Writer(ExpressionWriter):
         params = self._params()
         nodes = [self._size(dim) for dim in DIMS]
         body: list[Node] = []
-        for _ in range(rng.choice([1, 1, 1, 1, 2])):
+        for _ in range(rng.choice([1] * 7 + [2])):
             body += self._launch()
         return Program(
-            self.seed, params, nodes, self.outs, body, is_static=rng.random() < 0.7
+            self.seed, params, nodes, self.outs, body, is_static=rng.random() < 0.85
         )
 
     def _params(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Writer(ExpressionWriter):
                 head = self._grid(scope, dims[:2])
             else:
                 head = self._tiles(scope, dims)
-            longest = 12 if rng.random() < 0.1 else 5
+            longest = 12 if rng.random() < 0.05 else 4
             body = self._block(scope, rng.randint(1, longest))
             body += self._store(scope) or self._plain_store(scope)
         return [Node(head, body)]

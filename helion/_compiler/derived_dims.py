@@ -124,7 +124,8 @@ def _factors(
     for info in env.block_sizes:
         prime = info.extent // env.extent_factor
         is_number = info.is_reduction and isinstance(info.numel, int)
-        while not is_number and prime > 1 and (rest / prime).denominator == 1:
+        is_factor = rest and not is_number and prime > 1
+        while is_factor and (rest / prime).denominator == 1:
             rest /= info.extent
             blocks.append(info)
             if rest.denominator > 1:

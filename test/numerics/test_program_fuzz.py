@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from test import program_fuzz, program_pieces
-from test.program_fuzz import check, check_seed, program_of, shrink
+from test.program_fuzz import Outcome, check, check_seed, program_of, shrink
 from test.program_text import Node, Program
 from test.unit import error_triggers
 
@@ -34,9 +34,9 @@ def test_a_part_is_refused_and_a_part_compiles() -> None:
     assert 5 < refused < 45
 
 
-def program_with(*lines: str, static: bool = True) -> Program:
+def program_with(*lines: str, static: bool = True, size: int = 2) -> Program:
     """Return a program of one loop with these lines in it."""
-    x0 = torch.randn(5, 3, 2)
+    x0 = torch.randn(5, 3, size)
     make = "o0 = torch.zeros([n], dtype=torch.int64, device=x0.device)"
     return Program(
         seed=0,
@@ -94,3 +94,20 @@ FOUND = {
 def test_what_was_found_stays_right(lines, static) -> None:
     outcome = check(program_with(*lines, static=static), run=True)
     assert outcome.finding is None and not outcome.refused
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_an_empty_dim_has_no_factors_to_look_for(static) -> None:
+    lines = ("v = x0[t, :, :].unflatten(-1, (-1, 1))", "o0[t] = v.sum(-1).sum((1, 2))")
+    outcome = check(program_with(*lines, static=static, size=0), run=True)
+    assert outcome.finding is None
+
+
+def test_types_are_alike_before_they_are_stacked() -> None:
+    lines = ("v = x0[t, 0, 0] > 0", "o0[t] = torch.stack([v, v + 1], -1).sum(1)")
+    assert check(program_with(*lines), run=True) == Outcome()
+
+
+def test_a_loop_variable_is_not_the_one_before_it_afterwards() -> None:
+    program = program_with("for t in hl.tile(3):", "o0[t.begin] = 1")
+    assert check(program, run=False).refused.startswith("CrossRootDeviceValue")
