@@ -352,7 +352,8 @@ KEEPS_REGION = tuple(
 def keeping_region(method: Callable[..., TensorHandle]) -> Callable[..., TensorHandle]:
     def wrapped(self: InterpreterBuilder, *args: Any) -> TensorHandle:
         result = method(self, *args)
-        found = [a.attr["region"] for a in args if "region" in getattr(a, "attr", ())]
+        handles = [a for a in args if isinstance(a, TensorHandle)]
+        found = [a.attr["region"] for a in handles if "region" in a.attr]
         if found and all(region == found[0] for region in found):
             result.attr["region"] = found[0]
         return result

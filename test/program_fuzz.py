@@ -129,28 +129,40 @@ def _judge(program: Program, error: Exception) -> Outcome:
 
 
 def _emitted(program: Program, bound: Any, run: bool, assemble: bool) -> Finding | None:
-    rng = random.Random(program.seed)
-    spec = bound.config_spec
-    configs = [spec.default_config(), spec.random_config(rng)]
+    config = None
+    try:
+        for config in _configs(program, bound.config_spec, run):
+            found = _emitted_as(program, bound, config, run)
+            if found is None and assemble and not run:
+                found = _assembled(program, bound, config)
+            if found is not None:
+                return found
+    except Exception as error:
+        # Only a wrong program can have no legal Config, or one too many.
+        is_typed = isinstance(error, exc.Base) and not isinstance(error, LOST)
+        if program.is_wrong and is_typed:
+            return None
+        name = type(error).__name__
+        return Finding(f"EMIT {name}", f"{error}\n{config}\n{_tail(error)}")
+    return None
+
+
+def _configs(program: Program, spec: Any, run: bool) -> list[helion.Config]:
+    """Return the default Config, a random one, or both."""
+    configs = [spec.default_config(), spec.random_config(random.Random(program.seed))]
     if run:
-        configs = [_with_few_tiles(spec, configs[program.seed % 4 > 0])]
-    elif program.seed % 2:
-        configs.pop()
-    for config in configs:
-        try:
-            text = bound.to_triton_code(config)
-            again = text if program.seed % 4 else _again(program, run, config)
-        except Exception as error:
-            name = type(error).__name__
-            if isinstance(error, exc.Base) and not isinstance(error, LOST):
-                return None
-            return Finding(f"EMIT {name}", f"{error}\n{config}\n{_tail(error)}")
-        if text != again:
-            return Finding("TEXT", f"two texts for {config}")
-        if assemble and not run and (found := _assembled(program, bound, config)):
-            return found
-        if run and (found := _ran(program, bound, config)):
-            return Finding(found.kind, f"{found.text}\n{config}")
+        return [_with_few_tiles(spec, configs[program.seed % 4 > 0])]
+    return configs[: 1 + (program.seed % 2 == 0)]
+
+
+def _emitted_as(
+    program: Program, bound: Any, config: helion.Config, run: bool
+) -> Finding | None:
+    text = bound.to_triton_code(config)
+    if program.seed % 4 == 0 and _again(program, run, config) != text:
+        return Finding("TEXT", f"two texts for {config}")
+    if run and (found := _ran(program, bound, config)):
+        return Finding(found.kind, f"{found.text}\n{config}")
     return None
 
 

@@ -106,7 +106,8 @@ def _check_range(kind: str, begin: Any, end: Any) -> None:
             raise exc.IncorrectTileUsage.from_text(
                 f"hl.{kind}: a bound is a tensor with {bound.dim()} dimensions", _BOUNDS
             )
-        if not isinstance(bound, (int, torch.SymInt, torch.Tensor)):
+        is_number = isinstance(bound, (int, torch.SymInt, torch.Tensor))
+        if not is_number or isinstance(bound, bool):
             raise exc.IncorrectTileUsage.from_text(
                 f"hl.{kind}: a bound is {describe(bound)}", _BOUNDS
             )

@@ -451,12 +451,13 @@ def _device_zip(*values: Any, strict: bool = False) -> Any:
     return list(zip(*lists, strict=True))
 
 
+_higher_order: Any = getattr(torch, "_higher_order_ops")  # noqa: B009
 _DEVICE_BUILTINS: dict[Any, Any] = {
     min: _device_min,
     max: _device_max,
     zip: _device_zip,
     print: device_print,
     builtins.breakpoint: hl_breakpoint,
-    torch._higher_order_ops.associative_scan: torch_scan,
+    _higher_order.associative_scan: torch_scan,
 }
 __all__ = ["propagate_types", "type_of"]

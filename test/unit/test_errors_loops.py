@@ -54,6 +54,7 @@ BOUNDS = [
     (exc.IncorrectTileUsage, "'a'", "'a'"),
     (exc.IncorrectTileUsage, "the float 2.5", "2.5"),
     (exc.IncorrectTileUsage, "None", "None"),
+    (exc.IncorrectTileUsage, "is True", "0, True"),
     (exc.IncorrectTileUsage, "takes an end", ""),
     (exc.IncorrectTileUsage, "takes an end", "1, 2, 3, 4"),
     (exc.IncorrectTileUsage, "takes an end", "8, size=4"),
