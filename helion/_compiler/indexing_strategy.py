@@ -12,11 +12,13 @@ from ..language.low_bit_ops import BYTE_DTYPES
 from . import symbols
 from .ast_extension import expr, literal
 from .codegen_text import conjunction, expand
+from .load_repeated import load_repeated, repeated_dims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .codegen_state import CodegenState
+    from .variable_origin import Origin
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Access:
     extra_mask: ast.expr | None = None
     extra_shape: list[int] | None = None
     base: ast.expr | None = None  # pointers that are not those of a parameter
+    store_options: str = ""
 
     @classmethod
     def of(cls, state: CodegenState, shape: list[int]) -> Access:
@@ -57,9 +60,52 @@ class Access:
             list(lanes.meta["val"].shape) if is_masked else None,
         )
 
+    @property
+    def kind(self) -> str:
+        """What is done: ``load``, ``store``, ``atomic_add`` and so on."""
+        return str(getattr(self.state.node.target, "name", ""))
+
+    @property
+    def knob(self) -> str:
+        """The knob that says how."""
+        return "indexing" if self.kind in ("load", "store") else "atomic_indexing"
+
+    @property
+    def is_store(self) -> bool:
+        """Whether elements are changed."""
+        return self.kind != "load"
+
+    @property
+    def origin(self) -> Origin:
+        """How the tensor is spelled on the host."""
+        found = self.state.launch.env.host_origin(self.tensor)
+        assert found is not None, self.host
+        return found
+
+    @property
+    def pointers(self) -> PointerIndexing:
+        """The mode that can express everything."""
+        found = INDEXING["pointer"]
+        assert isinstance(found, PointerIndexing)
+        return found
+
+    def fills_selection(self) -> bool:
+        """Whether a stored value has an element for each that is selected."""
+        value = self.state.node.args[2 if self.kind == "store" else 3]
+        if not isinstance(value, torch.fx.Node):
+            return False
+        found = value.meta["val"]
+        return isinstance(found, torch.Tensor) and list(found.shape) == self.shape
+
 
 class IndexingStrategy:
-    """Base of the indexing modes."""
+    """Base of the indexing modes; few of them ``can_update`` by atomics."""
+
+    can_update = False
+
+    def refusal(self, access: Access) -> str | None:
+        """Say why an access cannot be addressed this way, None if it can."""
+        return None
 
     def load(self, access: Access, options: str) -> ast.expr:
         """Return the expression of a load."""
@@ -67,6 +113,10 @@ class IndexingStrategy:
 
     def store(self, access: Access, value: ast.expr) -> ast.expr:
         """Return the expression of a store."""
+        raise NotImplementedError
+
+    def update(self, access: Access, value: ast.expr) -> ast.expr:
+        """Return the expression of an atomic whose old value nobody reads."""
         raise NotImplementedError
 
 
@@ -116,6 +166,9 @@ class PointerIndexing(IndexingStrategy):
     """A pointer per element; always possible."""
 
     def load(self, access: Access, options: str) -> ast.expr:
+        dims = repeated_dims(access)
+        if dims:
+            return load_repeated(self, access, dims, options)
         pointer, mask = self.pointer(access), self.mask(access)
         if mask is None:
             return expr(f"tl.load({{p}}{options})", p=pointer)
@@ -129,9 +182,10 @@ class PointerIndexing(IndexingStrategy):
 
     def store(self, access: Access, value: ast.expr) -> ast.expr:
         pointer, mask = self.pointer(access), self.mask(access)
+        hints = access.store_options
         if mask is None:
-            return expr("tl.store({p}, {v})", p=pointer, v=value)
-        return expr("tl.store({p}, {v}, {m})", p=pointer, v=value, m=mask)
+            return expr(f"tl.store({{p}}, {{v}}{hints})", p=pointer, v=value)
+        return expr(f"tl.store({{p}}, {{v}}, {{m}}{hints})", p=pointer, v=value, m=mask)
 
     def mask(self, access: Access) -> ast.expr | None:
         """Return which lanes exist, None if all do."""
