@@ -28,7 +28,7 @@ from .roll_legality import is_effect
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
-    from .device_ir import DeviceIR, ReductionLoopGraphInfo
+    from .device_ir import DeviceIR, GraphInfo, ReductionLoopGraphInfo
 
 
 @compiler_pass("split")
@@ -53,7 +53,7 @@ def _split(
         return None
     (loop,) = loops
     body = bodies[int_arg(loop, 0)]
-    needed = _needed([loop])
+    needed = needed_nodes([loop])
     order = list(root.graph.nodes)
     before = order[: order.index(loop)]
     if any(is_effect(n) for n in before) or any(map(is_effect, body.graph.nodes)):
@@ -64,15 +64,16 @@ def _split(
     if shapes is None:
         return None
     effects = [n for n in order if is_effect(n) and n is not loop]
+    after = needed_nodes(effects, loop)
     return SplitLaunch(
-        _copy(root, needed, loop, _partial_folds, env),
-        _copy(root, _needed(effects, loop), loop, _merged_folds, env),
+        copy_half(root, needed, loop, (_partial_folds, loop.args), env),
+        copy_half(root, after, loop, (_merged_folds, loop.args[:1]), env),
         body.graph_id,
         shapes,
     )
 
 
-def _needed(nodes: list[fx.Node], stop: fx.Node | None = None) -> set[fx.Node]:
+def needed_nodes(nodes: list[fx.Node], stop: fx.Node | None = None) -> set[fx.Node]:
     """Return nodes and all that they are made of, but not what ``stop`` is made of."""
     found: set[fx.Node] = set()
     pending = list(nodes)
@@ -90,14 +91,22 @@ def _accumulator_shapes(
     body: ReductionLoopGraphInfo, root: RootGraphInfo, env: CompileEnvironment
 ) -> list[list[int]] | None:
     """Return the extents of what each fold leaves, None if one cannot be stored."""
+    if any(env.backend.fold_of(node) is None for node in body.outputs):
+        return None
+    return stored_shapes(body, root, env)
+
+
+def stored_shapes(
+    body: GraphInfo, root: RootGraphInfo, env: CompileEnvironment
+) -> list[list[int]] | None:
+    """Return the extents of what a graph returns, None if one cannot be stored."""
+    tiles = {*root.block_ids, *getattr(body, "block_ids", ())}
     shapes = []
     for node in body.outputs:
-        if env.backend.fold_of(node) is None:
-            return None
         shape = list(first_value(node).shape)
         for extent in shape:
             info = env.block_of(extent)
-            is_tile = info is not None and info.block_id in root.block_ids
+            is_tile = info is not None and info.block_id in tiles
             is_whole = info is not None and info.is_reduction
             if extent != 1 and not is_tile and not is_whole:
                 return None
@@ -105,14 +114,14 @@ def _accumulator_shapes(
     return shapes
 
 
-def _copy(
+def copy_half(
     root: RootGraphInfo,
     needed: set[fx.Node],
     loop: fx.Node,
-    target: Any,
+    call: tuple[Any, tuple[Any, ...]],
     env: CompileEnvironment,
 ) -> RootGraphInfo:
-    """Return the root with some of its nodes, and another target for the loop."""
+    """Return the root with some of its nodes, and another call for the loop."""
     graph = fx.Graph()
     made: dict[fx.Node, fx.Node] = {}
     for node in root.graph.nodes:
@@ -121,10 +130,8 @@ def _copy(
         if node is not loop:
             made[node] = graph.node_copy(node, made.__getitem__)
             continue
-        args = (loop.args[0],)
-        if target is _partial_folds:
-            args = fx.map_arg(loop.args, made.__getitem__)
-        copy = graph.call_function(target, args)
+        target, args = call
+        copy = graph.call_function(target, fx.map_arg(args, made.__getitem__))
         copy.meta = {**loop.meta}
         copy.meta["lowering"] = lowering_of(copy, env)
         made[node] = copy
