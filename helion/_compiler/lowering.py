@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,102 +11,17 @@ from .. import exc
 from . import codegen_control_flow
 from .compiler_pass import compiler_pass
 from .device_ir import INTERNAL_FOLDS, _get_symnode, _host_tensor
+from .lowering_kinds import (
+    KINDS,
+    APIFuncLowering,
+    ControlFlowLowering,
+    Lowering,
+)
 from .op_registry import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .backend import AtenRule
-    from .codegen_state import CodegenState
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR
-
-Unknown = None
-
-
-class Lowering:
-    """How one node becomes code, and what its padded lanes hold."""
-
-    @property
-    def is_pure(self) -> bool:
-        """Whether a node without readers can be left out."""
-        return True
-
-    def codegen(self, state: CodegenState) -> Any:
-        """Return the expression (or list of them) of the node's result."""
-        raise NotImplementedError
-
-    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
-        """Return the constant in the result's padded lanes, None if unknown."""
-        return Unknown
-
-
-@dataclass
-class APIFuncLowering(Lowering):
-    """A language op: its own codegen rule."""
-
-    op: Op[..., Any]
-    rule: Callable[[CodegenState], Any]
-
-    @property
-    def is_pure(self) -> bool:
-        return not self.op.flags.impure
-
-    def codegen(self, state: CodegenState) -> Any:
-        return self.rule(state)
-
-    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
-        rule = self.op.masked_value
-        return rule(node) if rule is not None else Unknown
-
-
-@dataclass
-class AtenLowering(Lowering):
-    """An ATen operator with a rule of the backend."""
-
-    rule: AtenRule
-
-    def codegen(self, state: CodegenState) -> Any:
-        return self.rule.codegen(state)
-
-    def masked_value(self, node: fx.Node, known: Callable[[Any], Any]) -> Any:
-        if self.rule.masked_value is None:
-            return Unknown
-        return self.rule.masked_value(node, known)
-
-
-class PointwiseLowering(AtenLowering):
-    """Each result element comes from the operands' elements at the same place."""
-
-
-class ReductionLowering(AtenLowering):
-    """Folds one axis; the strategy of the axis decides how."""
-
-
-class SimpleLowering(AtenLowering):
-    """Views, creation, products: emitted as one Triton call."""
-
-
-_KINDS: dict[str, type[AtenLowering]] = {
-    "pointwise": PointwiseLowering,
-    "reduction": ReductionLowering,
-    "simple": SimpleLowering,
-}
-
-
-@dataclass
-class ControlFlowLowering(Lowering):
-    """Loops, branches and the nodes that bring host values in."""
-
-    rule: Callable[[CodegenState], Any]
-    is_effect: bool = False
-
-    @property
-    def is_pure(self) -> bool:
-        return not self.is_effect
-
-    def codegen(self, state: CodegenState) -> Any:
-        return self.rule(state)
 
 
 @compiler_pass("lower")
@@ -148,11 +62,11 @@ def _lowering_of(target: Any, node: fx.Node, env: CompileEnvironment) -> Lowerin
     if target in INTERNAL_FOLDS:
         rule = env.backend.aten_rule(target)
         assert rule is not None
-        return _KINDS[rule.kind](rule)
+        return KINDS[rule.kind](rule)
     if isinstance(target, torch._ops.OpOverload):
         rule = env.backend.aten_rule(target) or env.backend.fallback_rule(node)
         if rule is not None:
-            return _KINDS[rule.kind](rule)
+            return KINDS[rule.kind](rule)
         raise exc.BackendUnsupported(
             backend=env.backend.name, detail=f"the operator {target} in a device loop"
         )

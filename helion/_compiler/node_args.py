@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import fx
 
 
@@ -35,3 +36,14 @@ def first_value(node: fx.Node) -> Any:
 def fake_arg(node: fx.Node, index: int) -> Any:
     """Return the fake value of an argument that is the result of another node."""
     return node_arg(node, index).meta["val"]
+
+
+def shape_of(value: object) -> tuple[int, ...]:
+    """Return the extents of a node's tensor; none for scalars, tuples and non-nodes.
+
+    A symbolic size of a host tensor is no extent: it is -1, as a comparison with it
+    would become a guard.
+    """
+    result = value.meta.get("val") if isinstance(value, fx.Node) else None
+    sizes = result.shape if isinstance(result, torch.Tensor) else ()
+    return tuple(s if isinstance(s, int) else -1 for s in sizes)

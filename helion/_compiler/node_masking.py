@@ -22,7 +22,9 @@ from ..language.scaled_dot_ops import dot_scaled
 from .compiler_pass import compiler_pass
 from .derived_dims import axis_extent, axis_info, axis_parents
 from .device_ir import _mask_to, _max_and_sum_exp, _sum_and_squares
-from .lowering import PointwiseLowering, ReductionLowering, lowering_of
+from .lowering import lowering_of
+from .lowering_kinds import PointwiseLowering, ReductionLowering
+from .node_args import shape_of
 
 if TYPE_CHECKING:
     from .compile_environment import CompileEnvironment
@@ -97,17 +99,6 @@ RESHAPES = frozenset(
     {aten.view.default, aten._unsafe_view.default, aten.reshape.default}
 )
 """Views that may split and merge dims."""
-
-
-def shape_of(value: object) -> tuple[int, ...]:
-    """Return the extents of a node's tensor; none for scalars, tuples and non-nodes.
-
-    A symbolic size of a host tensor is no extent: it is -1, as a comparison with it
-    would become a guard.
-    """
-    result = value.meta.get("val") if isinstance(value, fx.Node) else None
-    sizes = result.shape if isinstance(result, torch.Tensor) else ()
-    return tuple(s if isinstance(s, int) else -1 for s in sizes)
 
 
 def operand_of(node: fx.Node, index: int = 0) -> fx.Node:
