@@ -29,6 +29,12 @@ CONFIGS = 20
 THREADS = 8
 STAGE_1 = ("matmul", "attention")
 STAGE_2 = ("matmul", "attention", "softmax", "layer_norm")
+SUITE_NAMES = {
+    "matmul": "matmul_4096x4096x4096",
+    "attention": "attention_full_64x4096x128",
+    "softmax": "softmax_16384x5632",
+    "layer_norm": "layer_norm_16384x5632",
+}
 
 IMPORT_TORCH = """
 import time
@@ -54,8 +60,8 @@ FIRST_BIND = """
 import time
 start = time.perf_counter()
 import torch, helion
-from benchmarks.gpu_cases import CASES
-case = CASES["matmul"]
+from benchmarks.cases_matmul import matmul_case
+case = matmul_case(4096, 4096, 4096)
 args = case.fake_args()
 between = time.perf_counter()
 case.kernel.bind(args)
@@ -174,9 +180,9 @@ def timed(fn: Callable[[], Any]) -> float:
 def fresh_kernel(name: str) -> tuple[helion.Kernel, tuple[torch.Tensor, ...]]:
     """Return a kernel that nothing has bound yet, with arguments of real size."""
     import helion
-    from benchmarks.gpu_cases import CASES
+    from benchmarks.suite import CASES
 
-    case = CASES[name]
+    case = CASES[SUITE_NAMES[name]]
     return helion.kernel(case.kernel.fn), case.fake_args()
 
 

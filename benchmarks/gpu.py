@@ -4,431 +4,465 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import random
 import re
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as LateError
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
-import helion
-from benchmarks import gpu_measure as measure
-from benchmarks import gpu_sweep as sweeping
-from benchmarks import record
-from benchmarks.gpu_cases import CASES, GROUPS, Args, GpuCase, chosen_cases
+from benchmarks import ahead, draw, jobs, record, targets
+from benchmarks.crew import Crew, JobFailed
+from benchmarks.suite import CASES, FAMILIES, case_of, chosen_cases
 
 OFFLINE_ARCH = "sm_90"
-RIVALS = ("eager", "compile", "library")
+# Configs of one case that are timed in one go; a hang costs this many.
+CHUNK = 12
+CHUNK_LIMIT_S = 90.0
+CASE_LIMIT_S = 150.0
+ASSEMBLY_LIMIT_S = 90.0
+WARMING_LIMIT_S = 240.0
+DRAW_BUDGET_MS = 25.0
+
+Configs = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line; ``extra`` goes by case."""
+    """What was asked for on the command line; ``configs`` go by case."""
 
     cases: tuple[str, ...]
-    sweep: int
-    limit_s: float
-    extra: dict[str, list[dict[str, Any]]]
-    is_sweep_only: bool = False
+    limit_s: float = 560.0
+    ways: jobs.Ways = field(default_factory=jobs.Ways)
+    configs: Configs = field(default_factory=dict)
+    random: int = 0
+    workers: int = 1
+    name: str = ""
+    seed: int | None = None
+    is_sweep: bool = False
+    is_dry: bool = False
+    is_assembled: bool = False
+    is_check: bool = False
 
 
-@dataclass(frozen=True)
-class Job:
-    """One piece of work for a process of its own if the last one broke."""
+class Report:
+    """What is known so far: printed, and kept on disk after every step."""
 
-    kind: str
-    case: str = ""
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.began = time.monotonic()
+        self.found: dict[str, Any] = {**record.circumstances(), "cases": {}}
+        if options.seed is not None:
+            self.found["seed"] = options.seed
 
-    def __str__(self) -> str:
-        return f"{self.kind} {self.case}".strip()
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left of what the command may take."""
+        return self.options.limit_s - (time.monotonic() - self.began)
 
+    def say(self, text: str) -> None:
+        """Print one line with the time since the start."""
+        print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
 
-# ---- jobs, in the process that owns the GPU ----
+    def note_machine(self, machine: dict[str, Any]) -> None:
+        """Keep what is known of the machine."""
+        self.found["machine"] = machine
+        self.say(f"{machine.get('gpu')}: {machine.get('ceilings')}")
+        for step, text in machine.get("problems", {}).items():
+            self.say(f"  {step}: {text}")
 
+    @property
+    def ceilings(self) -> dict[str, float] | None:
+        """The measured rates of the machine, None if there are none."""
+        return self.found.get("machine", {}).get("ceilings")
 
-def attempt(problems: dict[str, str], step: str, fn: Callable[[], Any]) -> Any:
-    """Return ``fn()``, or None after noting the error under ``step``."""
-    try:
-        return fn()
-    except Exception as err:  # the other steps still have something to show
-        problems[step] = sweeping.describe(err)
-        return None
+    def floor_ms(self, name: str) -> float | None:
+        """Return the floor of a case at the measured rates."""
+        return case_of(name).floor_ms(self.ceilings) if self.ceilings else None
 
+    def note_case(self, name: str, outcome: dict[str, Any]) -> None:
+        """Keep the outcome of a case, with its floor, share and ratio."""
+        times = outcome.get("times", {})
+        own, floor_ms = times.get("helion"), self.floor_ms(name)
+        outcome["floor_ms"] = floor_ms
+        outcome["share_of_floor"] = own and floor_ms and floor_ms / own["ms"]
+        outcome["best"] = best = record.best_rival(times, case_of(name).shown)
+        outcome["ratio"] = best and own and times[best]["ms"] / own["ms"]
+        self.found["cases"][name] = outcome
+        self.say(f"{name}: {summary_of(outcome)}")
+        for step, text in outcome.get("problems", {}).items():
+            self.say(f"  {step}: {text[:300]}")
+        self.write()
 
-def machine_job(options: Options, _: str) -> dict[str, Any]:
-    """Measure the ceilings of the GPU and the cost of a call."""
-    problems: dict[str, str] = {}
-    before = measure.gpu_state()
-    return {
-        "gpu": torch.cuda.get_device_name(),
-        "cuda": torch.version.cuda,
-        "idle": before,
-        "ceilings": attempt(problems, "ceilings", measure.ceilings),
-        "busy": measure.gpu_state(),
-        "host_overhead": attempt(problems, "host overhead", measure.host_overhead),
-        "problems": problems,
-    }
+    def write(self) -> None:
+        """Write what is known."""
+        record.write(self.slug(), self.found)
 
+    def slug(self) -> str:
+        """Return the name of the result file: the GPU, and what was chosen if not all.
 
-def case_job(options: Options, name: str) -> dict[str, Any]:
-    """Check one kernel, then time it and its rivals."""
-    case, problems = CASES[name], {}
-    seed = random.SystemRandom().getrandbits(32)
-    torch.manual_seed(seed)
-    args = case.make_args()
-    times: dict[str, Any] = {}
-    outcome: dict[str, Any] = {
-        "title": case.title,
-        "group": case.group,
-        "seed": seed,
-        "flops": case.flops,
-        "bytes": case.bytes_moved(),
-        "times": times,
-        "problems": problems,
-    }
-    function = attempt(problems, "helion", lambda: right_function(case, args, outcome))
-    contenders = {"helion": function, **case.forms(), "helion again": function}
-    for label, fn in contenders.items():
-        if fn is not None:
-            times[label] = attempt(
-                problems, label, lambda fn=fn: measure.time_ms(lambda: fn(*args))
-            )
-    times["compile"] = compiled_time(case, args, problems)
-    if not case.flops:
-        nbytes = outcome["bytes"]
-        times["copy"] = attempt(problems, "copy", lambda: measure.copy_ms(nbytes))
-    outcome["gpu_state"] = measure.gpu_state()
-    outcome["launches"] = attempt(problems, "resources", lambda: resources_of(name))
-    return outcome
-
-
-def compiled_time(
-    case: GpuCase, args: Args, problems: dict[str, str]
-) -> dict[str, Any] | None:
-    """Return the time of torch.compile for the form of the case that suits it best."""
-    rows: list[dict[str, Any]] = []
-    for form, fn in case.forms().items():
-        # Sizes seen before would make it compile for any size, or give up.
-        torch.compiler.reset()
-        compiled = torch.compile(fn, dynamic=False)
-        row = attempt(
-            problems,
-            f"compile {form}",
-            lambda compiled=compiled: measure.time_ms(lambda: compiled(*args)),
-        )
-        rows += [{**row, "form": form}] if row else []
-    return min(rows, key=lambda row: row["ms"], default=None)
+        Whole families stand for their cases.
+        """
+        gpu = self.found.get("machine", {}).get("gpu", "")
+        words = ["gpu", *re.findall(r"[a-z0-9]+", gpu.lower())]
+        if self.options.name:
+            return "_".join([*words, self.options.name])
+        left = set(self.options.cases)
+        if left == set(CASES):
+            return "_".join(words)
+        for family, names in FAMILIES.items():
+            if left.issuperset(names):
+                words.append(family)
+                left -= set(names)
+        return "_".join([*words, *(["some"] if left else [])])[:120]
 
 
-def right_function(
-    case: GpuCase, args: Args, outcome: dict[str, Any]
-) -> Callable[..., Any]:
-    """Return the host function for the default Config once its results are right."""
-    timer = sweeping.Timer(case, args)
-    config = timer.bound.config_spec.default_config()
-    outcome["config"] = dict(config)
-    outcome["errors"] = measure.errors_of(case, args, timer.run(config))
-    if not all(error["is_right"] for error in outcome["errors"]):
-        raise ArithmeticError(f"wrong result: {outcome['errors']}")
-    return timer.host_function(config)
-
-
-def resources_of(name: str) -> list[dict[str, int | None]]:
-    """Return registers, shared memory and spills of the default Config."""
-    major, minor = torch.cuda.get_device_capability()
-    return sweeping.assemble_config(name, None, f"sm_{major}{minor}")
-
-
-def sweep_job(options: Options, name: str) -> dict[str, Any]:
-    """Time random Configs and those that the caller named."""
-    torch.manual_seed(random.SystemRandom().getrandbits(32))
-    extra = [helion.Config(**config) for config in options.extra.get(name, [])]
-    return sweeping.sweep(CASES[name], options.sweep, options.limit_s, extra)
-
-
-JOBS: dict[str, Callable[[Options, str], dict[str, Any]]] = {
-    "machine": machine_job,
-    "case": case_job,
-    "sweep": sweep_job,
-}
-
-
-def serve(
-    connection: Connection,
-    jobs: Sequence[Job],
-    options: Options,
-) -> None:
-    """Answer jobs in order until one leaves the GPU unusable for this process."""
-    for job in jobs:
-        try:
-            answer = JOBS[job.kind](options, job.case)
-        except Exception as err:
-            answer = {"problems": {str(job): sweeping.describe(err)}}
-        is_usable = sweeping.is_cuda_usable()
-        connection.send((answer, is_usable))
-        if not is_usable:
-            return
-        torch.cuda.empty_cache()
-
-
-# ---- the process that hands out jobs; it never touches the GPU ----
-
-
-def answers(
-    jobs: Sequence[Job], options: Options
-) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Yield the answer to every job; a broken or stuck process is replaced."""
-    context = multiprocessing.get_context("spawn")
-    left = list(jobs)
-    while left:
-        mine, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, left, options))
-        process.start()
-        theirs.close()
-        is_usable = True
-        while left and is_usable:
-            # Compiling in a sweep has its own limit; checks come on top.
-            answer, is_usable = receive(mine, 2 * options.limit_s + 60)
-            yield left.pop(0), answer
-        process.join(30 if is_usable else 0)
-        process.kill()
-
-
-def receive(connection: Connection, limit_s: float) -> tuple[dict[str, Any], bool]:
-    """Return the next answer, and whether the process can take another job."""
-    try:
-        if connection.poll(limit_s):
-            return connection.recv()
-        text = f"no answer within {limit_s:.0f} s"
-    except (EOFError, ConnectionError):
-        text = "the process died"
-    return {"problems": {"process": text}}, False
-
-
-def complete(job: Job, answer: dict[str, Any], machine: dict[str, Any]) -> None:
-    """Fill in floors, shares and ratios from the measured ceilings."""
-    ceilings = machine.get("ceilings")
-    if job.kind == "machine" or not ceilings:
-        return
-    answer["floor_ms"] = floor_ms = CASES[job.case].floor_ms(**ceilings)
-    if job.kind == "case":
-        times = answer.get("times", {})
-        own = times.get("helion")
-        answer["share_of_floor"] = own and floor_ms / own["ms"]
-        answer["ratios"] = record.ratios(times)
-    for row in sweep_rows(answer):
-        if "ms" in row:
-            row["share_of_floor"] = floor_ms / row["ms"]
-
-
-def sweep_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what a sweep tells of: the default, the named Configs, the best ones."""
-    rows = [found.get("default"), *found.get("extra", []), *found.get("best", [])]
-    return [row for row in rows if row]
-
-
-def jobs_of(options: Options) -> list[Job]:
-    """Return what is to be done, in order."""
-    jobs = [Job("machine")]
-    if not options.is_sweep_only:
-        jobs += [Job("case", name) for name in options.cases]
-    swept = [name for name in options.cases if options.sweep or options.extra.get(name)]
-    return jobs + [Job("sweep", name) for name in swept]
-
-
-def run_all(options: Options, console: Console) -> dict[str, Any]:
-    """Run every job; what is known is on disk after each of them."""
-    about, machine = record.circumstances(), {}
-    reports: dict[str, dict[str, Any]] = {
-        "case": {**about, "machine": {}, "cases": {}},
-        "sweep": {**about, "ceilings": None, "cases": {}},
-    }
-    started, slug = time.perf_counter(), "gpu"
-    for job, answer in answers(jobs_of(options), options):
-        if job.kind == "machine":
-            machine = answer
-            slug = slug_of(answer.get("gpu", ""), options.cases)
-            reports["case"]["machine"] = answer
-            reports["sweep"]["ceilings"] = answer.get("ceilings")
-        complete(job, answer, machine)
-        seconds = time.perf_counter() - started
-        console.print(f"[{seconds:4.0f} s] {job}{summary_of(answer)}", markup=False)
-        for step, text in answer.get("problems", {}).items():
-            console.print(f"  {step}: {text}", markup=False)
-        if job.kind == "machine":
-            continue
-        reports[job.kind]["cases"][job.case] = answer
-        suffix = "_sweep" if job.kind == "sweep" else ""
-        record.write(f"{slug}{suffix}", reports[job.kind])
-    show(console, reports["case"], reports["sweep"])
-    return reports["case"]
-
-
-def slug_of(gpu: str, cases: Sequence[str]) -> str:
-    """Return the name of the result file: the GPU, and the cases if not all.
-
-    Whole groups stand for their cases.
-    """
-    words, left = ["gpu", *re.findall(r"[a-z0-9]+", gpu.lower())], list(cases)
-    if set(left) == set(CASES):
-        return "_".join(words)
-    for group, names in GROUPS.items():
-        if set(names) <= set(left):
-            words.append(group)
-            left = [name for name in left if name not in names]
-    return "_".join([*words, *left])
-
-
-# ---- what one reads ----
-
-
-def summary_of(answer: dict[str, Any]) -> str:
-    """Return in a few words how a case or a sweep came out, empty if there is none."""
-    best = next(iter(answer.get("best", [])), None)
-    own = best or answer.get("times", {}).get("helion")
-    share = (best or answer).get("share_of_floor")
+def summary_of(outcome: Mapping[str, Any]) -> str:
+    """Return in a few words how a case came out."""
+    own = outcome.get("times", {}).get("helion")
     if not own:
-        return ""
-    words = [f": {own['ms']:.3f} ms"]
-    words += [f"{share:.0%} of the floor"] if share else []
-    words += [
-        f"{ratio:.2f}x {name}" for name, ratio in answer.get("ratios", {}).items()
-    ]
+        return "no time"
+    words = [f"{own['ms']:.4f} ms"]
+    if share := outcome.get("share_of_floor"):
+        words.append(f"{share:.0%} of the floor")
+    if ratio := outcome.get("ratio"):
+        words.append(f"{ratio:.2f}x {outcome['best']}")
     return ", ".join(words)
 
 
-def show(console: Console, report: dict[str, Any], sweeps: dict[str, Any]) -> None:
-    """Print one row a kernel, then the best Configs found."""
-    table = Table(title=f"ms on {report['machine'].get('gpu', 'an unknown GPU')}")
-    table.add_column("kernel")
-    for head in ("helion", "20..80 %", "again", *RIVALS, "floor", "share", "error"):
-        table.add_column(head, justify="right")
-    for name, outcome in report["cases"].items():
-        table.add_row(outcome.get("title", name), *cells_of(outcome))
-    if report["cases"]:
-        console.print(table)
-    for name, found in sweeps["cases"].items():
-        console.print(f"{name}: {found.get('failures')}", markup=False)
-        for row in sweep_rows(found):
-            share = row.get("share_of_floor")
-            cells = [ms_text(row) or row.get("problem", ""), f"{share or 0:.0%}"]
-            console.print(f"  {' '.join(cells)} {row['config']}", markup=False)
-    console.print(json.dumps(report["machine"], indent=1, default=str), markup=False)
+def result_of(future: Future[Any]) -> Any:
+    """Return the result of a job, or the text of what went wrong as a problem."""
+    try:
+        return future.result()
+    except JobFailed as error:
+        return {"problems": {"process": str(error)}}
 
 
-def cells_of(outcome: dict[str, Any]) -> list[str]:
-    """Return the row of one kernel, after its name."""
-    times = outcome.get("times", {})
-    own, share = times.get("helion"), outcome.get("share_of_floor")
-    errors = [error["relative"] for error in outcome.get("errors", [])]
-    return [
-        ms_text(own),
-        f"{own['low']:.3f}..{own['high']:.3f}" if own else "",
-        ms_text(times.get("helion again")),
-        *(ms_text(times.get(rival)) for rival in RIVALS),
-        ms_text({"ms": outcome["floor_ms"]} if "floor_ms" in outcome else None),
-        f"{share:.0%}" if share else "",
-        f"{max(errors):.1e}" if errors else "",
-    ]
+# ---- cases beside their rivals ----
 
 
-def ms_text(row: dict[str, Any] | None) -> str:
-    """Return the time in a row, empty if there is none."""
-    return f"{row['ms']:.3f}" if row and "ms" in row else ""
+def warm(options: Options, report: Report, arch: str) -> dict[str, Any]:
+    """Compile everything in many processes; return the resources of the kernels.
+
+    Nothing is timed meanwhile. Half of the time is the most that this may take.
+    """
+    kernels: dict[str, Future[Any]] = {}
+    rivals: dict[str, Future[Any]] = {}
+    crew = Crew(options.workers, ahead.begin_compiler)
+    for name in options.cases:
+        if options.ways.is_autotuned and case_of(name).autotune:
+            job = crew.submit(ahead.warm_rival, name, True, limit_s=WARMING_LIMIT_S)
+            rivals[f"{name} autotuned"] = job
+    for name in options.cases:
+        kernels[name] = crew.submit(
+            ahead.assemble, name, None, arch, limit_s=ASSEMBLY_LIMIT_S
+        )
+        if options.ways.is_compiled:
+            rivals[name] = crew.submit(
+                ahead.warm_rival, name, False, limit_s=WARMING_LIMIT_S
+            )
+    deadline = time.monotonic() + report.left_s / 2
+    found = {name: outcome_by(job, deadline) for name, job in kernels.items()}
+    for name, job in rivals.items():
+        outcome = outcome_by(job, deadline)
+        if isinstance(outcome, str):
+            report.say(f"  not compiled ahead: {name}: {outcome[:200]}")
+    crew.end()
+    report.say(f"compiled ahead: {len(kernels)} kernels, {len(rivals)} rivals")
+    return found
+
+
+def outcome_by(job: Future[Any], deadline: float) -> Any:
+    """Return the result of a job, or in words why there is none by the deadline."""
+    try:
+        return job.result(max(0.0, deadline - time.monotonic()))
+    except LateError:
+        return "not done in time"
+    except JobFailed as error:
+        return str(error)
+
+
+def run_cases(options: Options, report: Report, gpu: Crew) -> None:
+    """Check and time every case, one by one."""
+    resources = warm(options, report, arch_of(report))
+    for name in options.cases:
+        limit_s = min(CASE_LIMIT_S, report.left_s)
+        if limit_s < 5:
+            report.say(f"no time left for {name} and what follows")
+            return
+        job = gpu.submit(jobs.time_case, name, options.ways, limit_s=limit_s)
+        outcome = result_of(job)
+        known = resources.get(name)
+        outcome["launches"] = known["launches"] if isinstance(known, dict) else None
+        report.note_case(name, outcome)
+
+
+def arch_of(report: Report) -> str:
+    """Return the architecture of the GPU."""
+    return report.found["machine"].get("arch", OFFLINE_ARCH)
+
+
+# ---- many Configs ----
+
+
+def run_sweep(options: Options, report: Report, gpu: Crew) -> None:
+    """Time many Configs of every case while later ones are being compiled."""
+    path = record.results_folder() / f"{report.slug()}_sweep.jsonl"
+    with Crew(options.workers, ahead.begin_compiler) as crew, path.open("w") as file:
+        queued = {
+            name: [(config, assembly(crew, name, config, report)) for config in configs]
+            for name, configs in configs_of(options, crew)
+        }
+        for name, assembled in queued.items():
+            if report.left_s < 5:
+                report.say(f"no time left for {name} and what follows")
+                break
+            rows = list(sweep_rows(name, assembled, report, gpu))
+            write_rows(file, name, rows, report)
+    report.say(f"records: {path}")
+
+
+def configs_of(
+    options: Options, crew: Crew
+) -> Iterator[tuple[str, list[dict[str, Any] | None]]]:
+    """Yield each case with its Configs: the default one, named ones, random ones."""
+    drawn = {
+        name: crew.submit(ahead.random_configs, name, options.random)
+        for name in options.cases
+        if options.random
+    }
+    for name in options.cases:
+        found = result_of(drawn[name]) if name in drawn else []
+        extra = found if isinstance(found, list) else []
+        yield name, [None, *options.configs.get(name, []), *extra]
+
+
+def assembly(
+    crew: Crew, name: str, config: dict[str, Any] | None, report: Report
+) -> Future[Any]:
+    """Queue the assembly of one Config."""
+    arch = arch_of(report)
+    return crew.submit(ahead.assemble, name, config, arch, limit_s=ASSEMBLY_LIMIT_S)
+
+
+def sweep_rows(
+    name: str,
+    assembled: Sequence[tuple[dict[str, Any] | None, Future[Any]]],
+    report: Report,
+    gpu: Crew,
+) -> Iterator[dict[str, Any]]:
+    """Yield one row for every Config of a case: its time, or what went wrong."""
+    ready: list[dict[str, Any]] = []
+    for config, job in assembled:
+        found = outcome_by(job, time.monotonic() + report.left_s)
+        if isinstance(found, str):
+            yield {"config": config, "error": f"assembly: {found}"}
+        else:
+            ready.append({**found, "is_default": config is None})
+    default = next((one["config"] for one in ready if one["is_default"]), None)
+    resources = {json.dumps(one["config"]): one["launches"] for one in ready}
+    left = [one["config"] for one in ready]
+    while left and report.left_s > 5:
+        limit_s = min(CHUNK_LIMIT_S, report.left_s)
+        job = gpu.submit(jobs.time_configs, name, left[:CHUNK], limit_s=limit_s)
+        rows = result_of(job)
+        if isinstance(rows, dict):
+            # Which of them it was is not known; the others get no second chance.
+            text = rows["problems"]["process"]
+            rows = [{"config": config, "error": text} for config in left[:CHUNK]]
+        left = left[len(rows) :]
+        for row in rows:
+            launches = resources.get(json.dumps(row["config"]))
+            yield {**row, "launches": launches, "is_default": row["config"] == default}
+
+
+def write_rows(
+    file: TextIO, name: str, rows: Sequence[dict[str, Any]], report: Report
+) -> None:
+    """Append the rows of a case, one a line, and print the best ones."""
+    floor_ms = report.floor_ms(name)
+    for row in rows:
+        about = {"case": name, "family": case_of(name).family, "floor_ms": floor_ms}
+        line = json.dumps({**about, "ms": None, "error": None, **row}, default=str)
+        file.write(f"{line}\n")
+    file.flush()
+    timed = sorted((row for row in rows if row.get("ms")), key=lambda row: row["ms"])
+    failed = Counter(
+        row["error"].split("\n")[0][:120] for row in rows if "error" in row
+    )
+    default = next((row for row in rows if row.get("is_default")), {})
+    report.say(f"{name}: default {ms_text(default, floor_ms)}; {dict(failed)}")
+    for row in timed[:4]:
+        report.say(f"  {ms_text(row, floor_ms)} {row['config']}")
+
+
+def ms_text(row: Mapping[str, Any], floor_ms: float | None) -> str:
+    """Return a time and its share of the floor."""
+    ms = row.get("ms")
+    if not ms:
+        return row.get("error", "not timed")
+    return f"{ms:.4f} ms" + (f" ({floor_ms / ms:.0%})" if floor_ms else "")
 
 
 # ---- without a GPU ----
 
 
-def run_offline(options: Options, console: Console) -> int:
-    """Emit and assemble the default and random Configs; return how many failed."""
-    failed, started = 0, time.perf_counter()
-    for name in options.cases:
-        seconds = time.perf_counter() - started
-        console.print(f"[{seconds:4.0f} s] {name}", markup=False)
-        configs: list[helion.Config] = []
-        try:
-            configs = [sweeping.bind_offline(name).config_spec.default_config()]
-            configs += sweeping.random_configs(name, options.sweep)
-            configs += [helion.Config(**c) for c in options.extra.get(name, [])]
-        except Exception as err:
-            failed += 1
-            console.print(f"  {sweeping.describe(err)}", markup=False)
-        found = sweeping.assembled(name, configs, OFFLINE_ARCH, options.limit_s)
-        for config, resources, problem in found if configs else ():
-            failed += resources is None
-            text = problem if resources is None else resources
-            console.print(f"  {dict(config)}\n    {text}", markup=False)
+def run_dry(options: Options, report: Report) -> int:
+    """Bind, count and emit every case, and assemble it; return how many failed."""
+    failed = 0
+    with Crew(options.workers, ahead.begin_compiler) as crew:
+        pending = []
+        for name in options.cases:
+            for config in (None, *options.configs.get(name, [])):
+                job: Callable[..., Any] = ahead.emit
+                rest: tuple[Any, ...] = ()
+                if options.is_assembled:
+                    job, rest = ahead.assemble, (OFFLINE_ARCH,)
+                pending.append((name, crew.submit(job, name, config, *rest)))
+        for name, future in pending:
+            found = outcome_by(future, time.monotonic() + report.left_s)
+            failed += isinstance(found, str)
+            report.say(f"{name}: {found}")
     return failed
 
 
-def extra_configs(named: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Return the Configs for every case: those for its name, then for its group."""
-    unknown = set(named) - set(CASES) - set(GROUPS)
-    if unknown:
-        raise KeyError(", ".join(sorted(unknown)))
+# ---- the command ----
+
+
+def run_all(options: Options) -> int:
+    """Run what was asked for; return how many kernels have no right result."""
+    ahead.share_caches()
+    report = Report(options)
+    if options.is_dry:
+        return run_dry(options, report)
+    with Crew(1, jobs.begin_gpu, jobs.is_gpu_broken) as gpu:
+        report.note_machine(result_of(gpu.submit(jobs.machine, limit_s=120)))
+        if options.is_sweep:
+            run_sweep(options, report, gpu)
+            return 0
+        run_cases(options, report, gpu)
+    report.write()
+    found = report.found["cases"]
+    ratios = record.by_family(found)
+    for family, (mean, least) in ratios.items():
+        report.say(f"{family}: geometric mean {mean:.2f}, least {least:.2f}")
+    if options.seed is None:
+        show_targets(found, is_partial=True)
+    timed = sum("helion" in case.get("times", {}) for case in found.values())
+    return len(options.cases) - timed
+
+
+def show_targets(cases: Mapping[str, Any], is_partial: bool) -> bool:
+    """Print what the cases reach of the targets; say whether one is missed."""
+    found = list(targets.rows(cases, is_partial))
+    for title, wanted, least, count, verdict, missed in found:
+        print(f"{verdict:6} {title:57} {wanted:10} least {least:5} {count}: {missed}")
+    return any(row[4] == "missed" for row in found)
+
+
+def configs_by_case(named: Mapping[str, Any], cases: Sequence[str]) -> Configs:
+    """Return the Configs for every case: those of names, families and patterns."""
+    for key in named:
+        if not any(fits(key, name) for name in CASES):
+            raise KeyError(key)
     return {
-        case.name: [
-            config
-            for key in dict.fromkeys((case.name, case.group))
-            for config in named.get(key, [])
-        ]
-        for case in CASES.values()
+        name: [config for key in named if fits(key, name) for config in named[key]]
+        for name in cases
     }
 
 
-def parse_options(words: Sequence[str] | None = None) -> tuple[Options, bool]:
-    """Read the command line and HELION_BENCH_CONFIGS; the flag says: without a GPU."""
-    parser = argparse.ArgumentParser(prog="scripts/gpu_bench", description=__doc__)
-    parser.add_argument(
-        "--cases",
-        action="append",
-        default=[],
-        help=f"groups, cases or patterns, by commas; groups: {', '.join(GROUPS)}; "
-        f"cases: {', '.join(CASES)}; default: all",
-    )
-    parser.add_argument("--sweep", type=int, default=0, help="random Configs per case")
-    parser.add_argument(
-        "--sweep-only", action="store_true", help="do not time PyTorch beside it"
-    )
-    parser.add_argument(
-        "--limit-s", type=float, default=90, help="seconds for the sweep of one case"
-    )
-    parser.add_argument(
-        "--offline", action="store_true", help="emit and assemble only; needs no GPU"
-    )
-    args = parser.parse_args(words)
-    path = os.environ.get("HELION_BENCH_CONFIGS")
+def fits(key: str, name: str) -> bool:
+    """Say whether a family or a pattern means a case."""
+    return case_of(name).family == key or fnmatchcase(name, key)
+
+
+def split_words(words: Sequence[str] | None) -> list[str]:
+    """Return what stands between commas."""
+    return [part for word in words or () for part in word.split(",") if part]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="scripts/gpu_bench", description=__doc__)
+    add = made.add_argument
+    add("--families", action="append", help=f"by commas: {', '.join(FAMILIES)}")
+    add("--cases", action="append", help="names, families or patterns, by commas")
+    add("--draw", type=int, metavar="N", help="N random shapes a family instead")
+    add("--draw-families", action="append", help=f"of {', '.join(draw.DRAWS)}")
+    add("--seed", type=int, default=20261121, help="of the draw")
+    add("--sweep", metavar="FILE", help='{"case": [{"block_sizes": [1]}]} to time')
+    add("--random", type=int, default=0, metavar="N", help="random Configs to time")
+    add("--without-compile", action="store_true", help="leave torch.compile out")
+    add("--without-autotune", action="store_true", help="leave max-autotune out")
+    add("--with-compile", action="store_true", help="torch.compile in a draw too")
+    add("--limit-s", type=float, default=560, help="seconds for all; then it stops")
+    add("--workers", type=int, default=max(1, len(os.sched_getaffinity(0)) - 1))
+    add("--name", default="", help="ends the name of the result file")
+    add("--check-targets", action="store_true", help="show what results reach")
+    add("--dry-run", action="store_true", help="bind and emit only; needs no GPU")
+    add("--assemble", action="store_true", help="a dry run that makes machine code")
+    return made
+
+
+def parse_options(words: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    made = parser()
+    args = made.parse_args(words)
+    seed = None
     try:
-        cases = chosen_cases(",".join(args.cases or ["*"]).split(","))
-        extra = extra_configs(json.loads(Path(path).read_text()) if path else {})
+        if args.draw:
+            families = split_words(args.draw_families) or list(draw.DRAWS)
+            cases = tuple(draw.drawn_names(families, args.draw, args.seed))
+            seed = args.seed
+        else:
+            chosen = split_words([*(args.families or []), *(args.cases or [])])
+            cases = chosen_cases(chosen or ["*"])
+        named = json.loads(Path(args.sweep).read_text()) if args.sweep else {}
+        configs = configs_by_case(named, cases)
     except KeyError as err:
-        parser.error(f"no such case: {err.args[0]}")
-    options = Options(cases, args.sweep, args.limit_s, extra, args.sweep_only)
-    return options, args.offline
+        made.error(f"no such case: {err.args[0]}")
+    is_compiled = args.with_compile if args.draw else not args.without_compile
+    ways = jobs.Ways(
+        is_compiled=is_compiled,
+        is_autotuned=is_compiled and not args.without_autotune and not args.draw,
+        budget_ms=DRAW_BUDGET_MS if args.draw else jobs.Ways.budget_ms,
+    )
+    return Options(
+        cases=cases,
+        limit_s=args.limit_s,
+        ways=ways,
+        configs=configs,
+        random=args.random,
+        workers=args.workers,
+        name=args.name or ("draw" if args.draw else ""),
+        seed=seed,
+        is_sweep=bool(args.sweep or args.random),
+        is_dry=args.dry_run or args.assemble,
+        is_assembled=args.assemble,
+        is_check=args.check_targets,
+    )
 
 
 def main() -> int:
     """Run what was asked for; return 0 if every kernel compiled and was right."""
-    options, is_offline = parse_options()
-    console = Console(width=130)
-    if is_offline:
-        return int(run_offline(options, console) > 0)
-    if not torch.cuda.is_available():
-        console.print("no CUDA device here; --offline shows what would be compiled")
+    options = parse_options()
+    if options.is_check:
+        runs = record.gpu_runs(record.results_folder())
+        cases = {name: case for run in runs for name, case in run["cases"].items()}
+        return int(show_targets(cases, is_partial=False))
+    if not options.is_dry and not torch.cuda.is_available():
+        print("no CUDA device here; --dry-run shows what would be compiled")
         return 2
-    report = run_all(options, console)
-    times = [outcome.get("times", {}) for outcome in report["cases"].values()]
-    return int(not all(found.get("helion") for found in times))
+    return int(run_all(options) > 0)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

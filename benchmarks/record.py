@@ -8,8 +8,9 @@ import json
 import os
 import platform
 import re
+import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,73 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def ratios(times: Mapping[str, Mapping[str, Any] | None]) -> dict[str, float]:
-    """Return how many times as long as helion PyTorch takes, as it is and compiled.
+def gpu_runs(folder: Path | None = None) -> list[dict[str, Any]]:
+    """Return the benchmark runs by GPU, the latest first, draws left out.
 
-    As it is means the faster of ``eager`` and ``library``.
+    Each has only the cases that no later run on that GPU measured again; those without
+    a family are of an earlier suite, or broke off.
     """
-    ms = {name: row["ms"] for name, row in times.items() if row}
-    own = ms.get("helion")
-    as_is = [ms[name] for name in ("eager", "library") if name in ms]
-    found: dict[str, float] = {}
-    if own and as_is:
-        found["eager"] = min(as_is) / own
-    if own and "compile" in ms:
-        found["compile"] = ms["compile"] / own
-    return found
+    paths = sorted((folder or RESULTS).glob("gpu_*.json"))
+    runs = [json.loads(path.read_text()) for path in paths]
+    runs = [run for run in runs if "machine" in run and "seed" not in run]
+    runs.sort(key=measured_at, reverse=True)
+    runs.sort(key=gpu_name)
+    seen: set[tuple[str, str]] = set()
+    kept: list[dict[str, Any]] = []
+    for run in runs:
+        cases = {
+            (gpu_name(run), name): found
+            for name, found in run["cases"].items()
+            if "family" in found
+        }
+        fresh = {key[1]: cases[key] for key in cases if key not in seen}
+        seen.update(cases)
+        if fresh:
+            kept.append({**run, "cases": fresh})
+    return kept
+
+
+def drawn_runs(folder: Path | None = None) -> list[dict[str, Any]]:
+    """Return the runs over random shapes, the latest first."""
+    paths = sorted((folder or RESULTS).glob("gpu_*.json"))
+    runs = [json.loads(path.read_text()) for path in paths]
+    drawn = [run for run in runs if "machine" in run and "seed" in run]
+    return sorted(drawn, key=measured_at, reverse=True)
+
+
+def measured_at(run: Mapping[str, Any]) -> str:
+    """Return when a run began; texts compare as times do."""
+    return run.get("time", run["date"])
+
+
+def gpu_name(run: Mapping[str, Any]) -> str:
+    """Return the GPU of a run."""
+    return run["machine"].get("gpu", "a GPU that did not say its name")
+
+
+def best_rival(
+    times: Mapping[str, Mapping[str, Any]], shown: Container[str] = ()
+) -> str | None:
+    """Return which of the others is fastest, None: there is none.
+
+    Those in ``shown`` do not count.
+    """
+    rivals = [name for name in times if name != "helion" and name not in shown]
+    return min(rivals, key=lambda name: times[name]["ms"], default=None)
+
+
+def by_family(
+    cases: Mapping[str, Mapping[str, Any]],
+) -> dict[str, tuple[float, float]]:
+    """Return the geometric mean and the least of the ratios of each family."""
+    found: dict[str, list[float]] = {}
+    for case in cases.values():
+        if case.get("ratio"):
+            found.setdefault(case["family"], []).append(case["ratio"])
+    return {
+        family: (statistics.geometric_mean(ratios), min(ratios))
+        for family, ratios in found.items()
+    }
 
 
 def _version(package: str) -> str:

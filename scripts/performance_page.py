@@ -6,68 +6,22 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import record
+from scripts import performance_gpu, performance_plots
+from scripts.page_text import MISSING, described, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "docs" / name for name in ("performance.md", "reductions.md")]
 RESULTS = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-MISSING = "not measured yet"
 
 
 def read_results(pattern: str) -> list[dict[str, Any]]:
     """Return the contents of the result files that match, by name."""
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
-
-
-def gpu_runs() -> list[dict[str, Any]]:
-    """Return the benchmark runs by GPU, the latest first, without sweeps and tests.
-
-    Each has only the cases that no later run on that GPU measured again.
-    """
-    runs = [found for found in read_results("gpu_*.json") if "machine" in found]
-    runs.sort(key=measured_at, reverse=True)
-    runs.sort(key=gpu_name)
-    seen: set[tuple[str, str]] = set()
-    kept: list[dict[str, Any]] = []
-    for run in runs:
-        cases = {(gpu_name(run), case): found for case, found in run["cases"].items()}
-        fresh = {key[1]: cases[key] for key in cases if key not in seen}
-        seen.update(cases)
-        if fresh:
-            kept.append({**run, "cases": fresh})
-    return kept
-
-
-def measured_at(run: dict[str, Any]) -> str:
-    """Return when a run began; texts compare as times do."""
-    return run.get("time", run["date"])
-
-
-def gpu_name(run: dict[str, Any]) -> str:
-    """Return the GPU of a run."""
-    return run["machine"].get("gpu", "a GPU that did not say its name")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
-
-
-def number(value: float | None, spec: str) -> str:
-    """Return a formatted number, or say that there is none."""
-    return MISSING if value is None else format(value, spec)
-
-
-def described(found: dict[str, Any]) -> str:
-    """Return one line on when and with what a file was measured."""
-    versions = ", ".join(f"{name} {text}" for name, text in found["versions"].items())
-    return f"Commit {found['commit']}, {found['date']}; {versions}.\n\n"
 
 
 # ---- one function a table ----
@@ -104,78 +58,6 @@ def compile_time_table() -> str:
         f"Eight threads emit the same text as one: {threads}.\n"
         f"Peak memory grown by binding two inputs of 1 TiB: {memory}.\n"
     )
-
-
-def gpu_table() -> str:
-    """Return the times of the kernels beside their rivals, a table a run."""
-    runs = gpu_runs()
-    if not runs:
-        return f"{MISSING}\n"
-    return "\n".join(one_gpu_table(found) for found in runs)
-
-
-GPU_HEAD = (
-    "kernel",
-    "helion",
-    "eager",
-    "torch.compile",
-    "library",
-    "floor",
-    "copy",
-    "share",
-    "x eager",
-    "x compile",
-)
-
-
-def one_gpu_table(found: dict[str, Any]) -> str:
-    """Return the table of one run."""
-    machine = found["machine"]
-    ceilings = machine.get("ceilings") or {}
-    copy, product = ceilings.get("bytes_per_s"), ceilings.get("flops_per_s")
-    clocks = machine.get("busy", {})
-    rows = [gpu_row(case, outcome) for case, outcome in found["cases"].items()]
-    return (
-        f"### {gpu_name(found)}\n\n"
-        f"{described(found)}"
-        f"Measured in the same run: copy {number(copy and copy / 1e12, '.2f')} TB/s, "
-        f"bf16 product {number(product and product / 1e12, '.0f')} TFLOP/s; "
-        f"clock {clocks.get('clocks.sm', MISSING)} after them. Times in ms.\n\n"
-        f"{table(GPU_HEAD, rows)}\n"
-        f"{overhead_text(machine.get('host_overhead'))}"
-    )
-
-
-def gpu_row(case: str, outcome: dict[str, Any]) -> list[str]:
-    """Return the row of one kernel; what there is no rival or no time for is empty."""
-    times, problems = outcome.get("times", {}), outcome.get("problems", {})
-    shown = []
-    for name in ("helion", "eager", "compile", "library"):
-        ms = (times.get(name) or {}).get("ms")
-        has_failed = any(step.split(" ")[0] == name for step in problems)
-        shown.append("failed" if ms is None and has_failed else text_of(ms, ".3f"))
-    ratios = record.ratios(times)
-    return [
-        outcome.get("title", case),
-        *shown,
-        text_of(outcome.get("floor_ms"), ".3f"),
-        text_of((times.get("copy") or {}).get("ms"), ".3f"),
-        text_of(outcome.get("share_of_floor"), ".0%"),
-        *(text_of(ratios.get(name), ".2f") for name in ("eager", "compile")),
-    ]
-
-
-def text_of(value: float | None, spec: str) -> str:
-    """Return a formatted number, empty if there is none."""
-    return "" if value is None else format(value, spec)
-
-
-def overhead_text(overhead: dict[str, Any] | None) -> str:
-    """Return a sentence on what a call costs the host."""
-    if not overhead:
-        return f"Host time of a call: {MISSING}.\n"
-    parts = [f"{name} {row['host_us']:.1f} us" for name, row in overhead.items()]
-    return f"Host time of a call, tiny add: {', '.join(parts)}.\n"
 
 
 def call_overhead_table() -> str:
@@ -243,7 +125,10 @@ def _ms(value: float | None) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "compile_time": compile_time_table,
-    "gpu": gpu_table,
+    "gpu": performance_gpu.gpu_table,
+    "targets": performance_gpu.targets_table,
+    "draw": performance_gpu.draw_table,
+    "plots": performance_plots.links,
     "call_overhead": call_overhead_table,
     "numerics": numerics_table,
     "errors": errors_table,
@@ -262,7 +147,11 @@ def main() -> int:
     """Rewrite the pages; with --check only say whether they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
-    is_check = parser.parse_args().check
+    parser.add_argument("--plots", action="store_true", help="draw the plots anew too")
+    options = parser.parse_args()
+    is_check = options.check
+    if options.plots:
+        performance_plots.draw()
     old = [page for page in PAGES if filled(page.read_text()) != page.read_text()]
     for page in old:
         if is_check:
