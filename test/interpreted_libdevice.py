@@ -61,6 +61,7 @@ _TORCH: dict[str, Function] = {
 }
 
 _NUMPY: dict[str, Function] = {
+    "divide": np.divide,
     "floor": np.floor,
     "ceil": np.ceil,
     "trunc": np.trunc,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ SPLIT_BELOW = 2
 SPLIT_TURNS = 8
 SPLIT_PROGRAMS = 8
 MAX_SPLITS = 256
+MAX_ACCUMULATED = 128
+TURN_NUMEL = 4096
+MAX_TURN_ROWS = 32
+SORTED_A_WARP = 512
+SORTS = ("sort_last", "first_sorted", "kth_of_all")
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,10 @@ class FoldPicker(Launch):
                 self._unroll(once)
                 per_thread = 64
         self._split_folds(SPLIT_PROGRAMS)
-        self._fold_warps(whole, tile, per_thread)
+        if self.uses(*SORTS):
+            self._sorted_rows(whole)
+        else:
+            self._fold_warps(whole, tile, per_thread)
 
     def _shrink(self, runs: list[int], most: int) -> None:
         """Halve the longest of several runs until all have ``most`` elements."""
@@ -102,12 +111,21 @@ class FoldPicker(Launch):
         chunk = max(strip.per_thread * 32 * strip.warps // width, 8)
         if length <= chunk or any(b != run and b in self.grid for b in self.blocks):
             return False
+        if strip.per_thread * self._folds() > MAX_ACCUMULATED and width > 8:
+            # Every fold has an accumulator of a chunk: registers for two of 64.
+            width //= 2
+            strip = dataclasses.replace(strip, per_sm=2 * strip.per_sm)
         self.sizes.update({b: width if b == run else 1 for b in self.blocks})
         for spec in self.chunks:
             spec.default = self._bounded(spec, chunk)
         self._split_folds(strip.per_sm)
         self.preferred["num_warps"] = strip.warps
+        self.needs_few_warps = True
         return True
+
+    def _folds(self) -> int:
+        kinds = [type(n.meta.get("lowering")).__name__ for n in self.nodes]
+        return kinds.count("ReductionLowering")
 
     def _split_folds(self, per_sm: int) -> None:
         """Let several programs fold a long axis where tiles alone are too few."""
@@ -127,8 +145,12 @@ class FoldPicker(Launch):
         if block_id in runs:
             limit = 64 if has_whole else 2048
             size = min(next_power(self.hint(block_id)), limit)
-        else:
+        elif block_id in self.grid or not has_whole:
             size = 4 if block_id in self.grid and not has_whole else 1
+        else:
+            # Several rows a turn, so that their loads are in flight together.
+            size = TURN_NUMEL // math.prod(map(next_power, self.whole.values()))
+            size = min(max(size, 1), MAX_TURN_ROWS)
         return self.clamped(block_id, size)
 
     def _chunk(self, spec: ReductionLoopSpec, tile: int) -> int:
@@ -167,17 +189,24 @@ class FoldPicker(Launch):
         loads, shared = self._row_loads()
         if shared and rows == loads == 1 and 2 * padded <= MAX_PERSISTENT:
             rows, per_thread = 2, 64
-        for block_id in self.blocks:
+        left = rows
+        for block_id in reversed([b for b in self.blocks if b in self.grid]):
             info = self.env.block_sizes[block_id]
-            if block_id in self.grid and self._is_carried_over(info):
+            if self._is_carried_over(info):
                 share = self.hint(block_id) // (CARRIED_ROWS * self.sms())
                 self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
                 continue
-            is_grid = block_id in self.grid
-            while rows > 1 and is_grid and self.hint(block_id) < 4 * rows * self.sms():
-                rows //= 2
-            self.sizes[block_id] = rows
+            size = min(left, next_power(self.hint(block_id)))
+            while size > 1 and self._tiles() < 4 * size * self.sms():
+                size //= 2
+            self.sizes[block_id] = size
+            left //= size
+        rows //= left
         return per_thread if rows > 1 else 32
+
+    def _tiles(self) -> int:
+        """Return how many programs there are with one index each."""
+        return math.prod(self.hint(b) for b in self.grid)
 
     def _row_loads(self) -> tuple[int, int]:
         """Return how many loads are of rows, and how many all rows have in common."""
@@ -192,16 +221,29 @@ class FoldPicker(Launch):
         """Whether a tile of rows is only walked by an inner loop."""
         return any(b.bounded_by == info.block_id for b in self.env.block_sizes)
 
+    def _sorted_rows(self, whole: dict[int, int]) -> None:
+        """A row to a program, in one warp if it is short: sorting exchanges a lot."""
+        self.sizes = {b: 1 if b in self.grid else n for b, n in self.sizes.items()}
+        warps = floor_power(max(next_power(max(whole.values())) // SORTED_A_WARP, 1))
+        self.preferred["num_warps"] = min(warps, 16)
+
+    def _is_dealer(self, block_id: int) -> bool:
+        return self._is_carried_over(self.env.block_sizes[block_id])
+
     def _fold_warps(self, whole: dict[int, int], tile: int, per_thread: int) -> None:
         numel = tile
-        for block_id in self.blocks:
-            if not self._is_carried_over(self.env.block_sizes[block_id]):
-                numel = max(numel, tile) * (self.sizes[block_id] if tile == 1 else 1)
+        if tile == 1:
+            mine = {b: n for b, n in self.sizes.items() if not self._is_dealer(b)}
+            # The tiles of inner loops are not held at once.
+            numel = math.prod(n for b, n in mine.items() if b in self.grid)
+            numel *= max([n for b, n in mine.items() if b not in self.grid] or [1])
         width, is_looped = 1, False
         for block_id, size in whole.items():
             spec = next((s for s in self.chunks if s.block_id == block_id), None)
             chunk = spec.default if spec is not None and spec.default else size
             width = max(width, min(next_power(chunk), next_power(size)))
             is_looped |= chunk < size
+        if not is_looped:
+            numel = max(numel, self.widest(self.sizes) // width)
         warps = floor_power(max(numel * width // (per_thread * 32), 1))
         self.preferred["num_warps"] = min(max(warps, 4), 32 if is_looped else 16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .device_ir import DeviceIR, RootGraphInfo
 
 DEFAULT_SMS = 132
+UNKNOWN_LENGTH = 2048
 
 
 def floor_power(value: int) -> int:
@@ -69,6 +71,7 @@ class Launch:
         self.sizes: dict[int, int] = {}
         self.grid = set(self.root.block_ids)
         self.preferred: dict[str, Any] = {}
+        self.needs_few_warps = False
 
     def _axes(self) -> set[int]:
         """Return the axes of this launch: of its loops, and of values in them."""
@@ -155,7 +158,55 @@ class Launch:
         return found & self.blocks.keys()
 
     def hint(self, block_id: int | None) -> int:
-        return 1 if block_id is None else self.env.block_sizes[block_id].size_hint()
+        """Return a length to plan with; None is an axis of one element."""
+        if block_id is None:
+            return 1
+        info = self.env.block_sizes[block_id]
+        if info.max_size is not None and info.numel == info.max_size:
+            # A registered block size: the loop that it tiles tells the length.
+            end = symbols.static_int(info.loop_end)
+            return end if end is not None else max(info.max_size, UNKNOWN_LENGTH)
+        return info.size_hint()
+
+    def is_converted(self, node: fx.Node) -> bool:
+        """Whether a side of a product is computed from another dtype's elements."""
+        itemsize, pending = value_of(node).dtype.itemsize, [node]
+        seen: set[fx.Node] = set()
+        while pending:
+            found = pending.pop()
+            if found in seen or not _is_call(found):
+                continue
+            seen.add(found)
+            if found.target is not load:
+                pending += found.all_input_nodes
+            elif value_of(found).dtype.itemsize < itemsize:
+                return True
+        return False
+
+    def widest(self, sizes: dict[int, int]) -> int:
+        """Return the elements of the widest value of this launch."""
+
+        def extent(dim: Any) -> int:
+            if isinstance(dim, int):
+                return next_power(dim)
+            length = next_power(self.whole.get(dim[1], 1))
+            return sizes.get(dim[1], length)
+
+        shapes = []
+        for shape in self.spec.tensor_shapes:
+            if self.own.issuperset(d[1] for d in shape if not isinstance(d, int)):
+                shapes.append(math.prod(map(extent, shape)))
+        return max(shapes, default=1)
+
+    def uses(self, *names: str) -> bool:
+        """Tell whether an operation of one of these names is in the launch."""
+        return any(getattr(n.target, "name", None) in names for n in self.nodes)
+
+    def narrowest(self) -> int:
+        """Return the bytes of an element of the narrowest tensor that is accessed."""
+        accesses = [n for n in self.nodes if n.target in (load, store)]
+        sizes = [value_of(n.args[0]).dtype.itemsize for n in accesses]
+        return min(sizes, default=4)
 
     def sms(self) -> int:
         return _sms(str(self.env.device))

@@ -1,0 +1,109 @@
+"""The pick for launches that fold the tiles of their own loops, not whole axes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .default_launch import Launch, floor_power, next_power
+from .device_ir import _for_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TILE_NUMEL = 16384
+TURN_NUMEL = 4096
+# What an SM should have under way, to keep its share of the memory busy.
+BYTES_UNDER_WAY = 32 * 1024
+COLUMNS = 32
+FEWEST_ROWS = 8
+MOST_ROWS = 128
+FEW_PROGRAMS = 2
+CARRIED_ROWS = 4
+PER_THREAD = 32
+SCANS = ("cumsum", "cumprod", "associative_scan", "cummax", "cummin", "logcumsumexp")
+
+
+class TiledFoldPicker(Launch):
+    """Gives the contiguous axis of a loop a long run, and a grid of rows one each.
+
+    A loop along another axis reads several rows a turn, so that their loads are in
+    flight together. The numbers are those of benchmarks/NOTES.md, entry 14.
+    """
+
+    def choose(self) -> None:
+        """Size every axis by its place, then make the widest value fit."""
+        runs = self.contiguous_axes()
+        for block_id in self.blocks:
+            size = self._wanted(block_id, block_id in runs)
+            self.sizes[block_id] = self.clamped(block_id, size)
+        inner = [b for b in self.blocks if b not in self.grid and b not in runs]
+        self._deepen(inner)
+        self._shrink(inner, FEWEST_ROWS)
+        self._shrink([b for b in self.blocks if b in runs], COLUMNS)
+        self._widen_rows(runs)
+        is_busy = self._programs() >= self.sms() and self._folds_in_loops()
+        per_thread = PER_THREAD if is_busy else PER_THREAD // 2
+        if self.uses(*SCANS):
+            per_thread = 2 * PER_THREAD  # a scan goes from warp to warp
+        warps = floor_power(max(self.widest(self.sizes) // (per_thread * 32), 1))
+        self.preferred["num_warps"] = min(max(warps, 4), 16)
+
+    def _wanted(self, block_id: int, is_run: bool) -> int:
+        if block_id not in self.grid:
+            length = next_power(self.hint(block_id))
+            return min(length, TILE_NUMEL) if is_run else 1
+        if is_run:
+            return COLUMNS
+        info = self.env.block_sizes[block_id]
+        if any(b.bounded_by == info.block_id for b in self.env.block_sizes):
+            # A tile of rows that an inner loop walks: it only counts the programs.
+            share = self.hint(block_id) // (CARRIED_ROWS * self.sms())
+            return min(next_power(max(share, 1)), 1024)
+        return 1
+
+    def _deepen(self, inner: list[int]) -> None:
+        """Let a loop read so many rows a turn that enough bytes are under way."""
+        per_sm = min(max(self._programs() // self.sms(), 1), 8)
+        least = BYTES_UNDER_WAY // (per_sm * max(self.narrowest(), 2))
+        row = self.widest(self.sizes)
+        rows = floor_power(max(max(TURN_NUMEL, least) // row, 1))
+        for block_id in inner:
+            self.sizes[block_id] = self.clamped(block_id, min(rows, MOST_ROWS))
+
+    def _folds_in_loops(self) -> bool:
+        """Whether threads exchange values in every turn of some loop."""
+        outer = {n.graph for n in self.nodes if n.target is _for_loop}
+        inner = [n for n in self.nodes if n.graph not in outer]
+        kinds = {type(n.meta.get("lowering")).__name__ for n in inner}
+        return "ReductionLowering" in kinds
+
+    def _shrink(self, axes: list[int], least: int) -> None:
+        """Halve the longest of some axes until the widest value is small enough."""
+        while self.widest(self.sizes) > TILE_NUMEL:
+            long = [b for b in axes if self.sizes[b] > self._least(b, least)]
+            if not long:
+                return
+            self.sizes[max(long, key=lambda b: (self.sizes[b], -b))] //= 2
+
+    def _least(self, block_id: int, least: int) -> int:
+        return max(least, self.blocks[block_id].min_size)
+
+    def _widen_rows(self, runs: Iterable[int]) -> None:
+        """Short rows share a program, as long as there are programs enough."""
+        rows = [b for b in self.grid & self.blocks.keys() if b not in set(runs)]
+        for block_id in rows:
+            info = self.env.block_sizes[block_id]
+            if any(b.bounded_by == info.block_id for b in self.env.block_sizes):
+                continue
+            wider = {**self.sizes, block_id: self.sizes[block_id] * 2}
+            while (
+                self.widest(wider) <= 2048
+                and self._programs() >= 8 * self.sms()
+                and self.clamped(block_id, wider[block_id]) == wider[block_id]
+            ):
+                self.sizes[block_id] *= 2
+                wider[block_id] *= 2
+
+    def _programs(self) -> int:
+        return math.prod(-(-self.hint(b) // self.sizes.get(b, 1)) for b in self.grid)
