@@ -48,7 +48,7 @@ _HOMES = {
     "kernel": "helion.runtime.kernel",
     "metrics": "helion._metrics",
 }
-_SUBMODULES = ("exc", "language", "runtime")
+_SUBMODULES = ("autotune", "autotuner", "exc", "language", "runtime")
 
 
 def __getattr__(name: str) -> Any:

@@ -726,7 +726,7 @@ class TritonError(BaseError):
 
 class TritonUnrecoverableRuntimeError(BaseError):
     template = "{reason} for {decorator}: {error}"
-    hint = "autotune_precompile='spawn' survives such configs"
+    hint = "start anew, and leave such configs out: autotune_config_filter=..."
 
 
 class CacheAssertionError(BaseError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import exc
 from .compiler_pass import compiler_pass
 from .device_ir import CONTROL_FLOW, DeviceIR
-from .node_masking import shape_of
+from .node_args import shape_of
 from .op_registry import Op
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @compiler_pass("clean")
 def clean_graphs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Merge equal nodes, then drop nodes that nothing uses."""
-    stored = _stored_tensors(ir)
+    stored = stored_tensors(ir)
     for info in ir.graphs:
         _merge_equal(info.graph, stored)
         _drop_dead(info.graph)
@@ -61,17 +61,17 @@ def _drop_dead(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
-def _stored_tensors(ir: DeviceIR) -> set[int]:
+def stored_tensors(ir: DeviceIR) -> set[int]:
     """Return the storages that some graph writes; loads from them may not merge."""
     stored: set[int] = set()
     for info in ir.graphs:
         for node in info.graph.nodes:
             if isinstance(node.target, Op) and node.target.flags.impure:
-                stored |= {_storage(n) for n in node.all_input_nodes if _is_host(n)}
+                stored |= {storage_of(n) for n in node.all_input_nodes if _is_host(n)}
     return stored
 
 
-def _storage(node: fx.Node) -> int:
+def storage_of(node: fx.Node) -> int:
     """Return what a host tensor and its views have in common."""
     return node.meta["val"].untyped_storage()._cdata
 
@@ -98,7 +98,7 @@ def _reads_stored(node: fx.Node, stored: set[int] | None) -> bool:
         return False
     if stored is None:
         return True
-    return any(_is_host(n) and _storage(n) in stored for n in node.all_input_nodes)
+    return any(_is_host(n) and storage_of(n) in stored for n in node.all_input_nodes)
 
 
 def _kind(node: fx.Node) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .ast_extension import as_expr, assign, expr, if_else, literal, text_of
+from .codegen_loop_parts import loop_parts
 from .device_ir import (
     ForLoopGraphInfo,
     ReductionLoopGraphInfo,
@@ -20,11 +21,14 @@ from .device_ir import (
     _reduction_loop,
     _while_loop,
 )
+from .find_swaps import swapped_outputs
+from .graph_interpreter import emit_invariants
 from .indexing_strategy import align
 from .node_args import raw_arg
 from .reduction_strategy import LoopedReductionStrategy, emit_reduction_loop
 from .tile_dispatch import tile_strategy
 from .tile_strategy import DeviceLoopState, LoopDim
+from .whole_tiles import shortcut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,28 +112,53 @@ def _update(state: CodegenState, names: list[str], values: list[ast.expr]) -> No
 
 @emits(_for_loop)
 def for_loop_codegen(state: CodegenState) -> list[ast.expr]:
-    launch = state.launch
-    graph_id, bounds, inputs, carried = state.arg(0), *(state.arg(i) for i in (1, 2, 3))
-    info = launch.graphs[graph_id]
+    info = state.launch.graphs[state.int_arg(0)]
+    parts = loop_parts(state.launch, info, loop_dims(state))
+    inputs, carried = state.arg(2), state.arg(3)
+    return emit_for_loop(state, parts, [inputs[i] for i in carried])
+
+
+def loop_dims(state: CodegenState) -> list[LoopDim]:
+    """Return the axes of the loop that a node runs."""
+    info = state.launch.graphs[state.int_arg(0)]
     assert isinstance(info, ForLoopGraphInfo)
     steps = info.steps or [None] * len(info.block_ids)
-    dims = [
+    bounds = _symbolic(state, state.arg(1))
+    return [
         LoopDim(block, begin, end, step)
-        for block, (begin, end), step in zip(
-            info.block_ids, _symbolic(state, bounds), steps, strict=True
-        )
+        for block, (begin, end), step in zip(info.block_ids, bounds, steps, strict=True)
     ]
-    values = list(inputs)
-    nodes = [info.placeholders[i] for i in carried]
-    names = _loop_vars(state, nodes, [inputs[i] for i in carried])
+
+
+def emit_for_loop(
+    state: CodegenState, parts: list[list[LoopDim]], starts: list[Any]
+) -> list[ast.expr]:
+    """Emit the parts of a loop one after the other; return the carried values.
+
+    ``starts`` are what these are on entry.
+    """
+    launch, info = state.launch, state.launch.graphs[state.int_arg(0)]
+    values, carried = list(state.arg(2)), state.arg(3)
+    swapped = swapped_outputs(launch, info)
+    launch.swapped |= {info.outputs[i] for i in swapped}
+    starts = [_turned(v) if i in swapped else v for i, v in enumerate(starts)]
+    names = _loop_vars(state, [info.placeholders[i] for i in carried], starts)
     for index, name in zip(carried, names, strict=True):
         values[index] = expr(name)
 
-    def body() -> None:
-        _update(state, names, launch.interpret(info, values))
+    known = emit_invariants(launch, info)
 
-    tile_strategy(launch, dims).codegen_device_loop(body)
-    return [expr(name) for name in names]
+    def body() -> None:
+        _update(state, names, launch.interpret(info, values, known))
+
+    for part in parts:
+        tile_strategy(launch, part).codegen_device_loop(body)
+    results = [expr(name) for name in names]
+    return [_turned(v) if i in swapped else v for i, v in enumerate(results)]
+
+
+def _turned(value: Any) -> ast.expr:
+    return expr("tl.trans({v})", v=as_expr(value))
 
 
 def _symbolic(state: CodegenState, bounds: Any) -> list[tuple[Any, Any]]:
@@ -165,6 +194,9 @@ def reduction_loop_codegen(state: CodegenState) -> list[ast.expr]:
 @emits(_if)
 def if_codegen(state: CodegenState) -> list[ast.expr]:
     launch = state.launch
+    taken = shortcut(launch, state.node)
+    if taken is not None:
+        return launch.interpret(launch.graphs[taken], state.arg(3))
     test = state.expr_arg(0)
     sides = []
     results: list[str] = []

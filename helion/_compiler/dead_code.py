@@ -104,7 +104,7 @@ def has_effect(value: ast.expr) -> bool:
         if not isinstance(node, ast.Call):
             continue
         function = node.func
-        if isinstance(function, ast.Name):
+        if isinstance(function, ast.Name) and function.id != "float":
             return True
         if isinstance(function, ast.Attribute) and function.attr.startswith(_EFFECTS):
             return True

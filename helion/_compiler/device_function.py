@@ -14,21 +14,18 @@ import torch
 
 from .. import exc
 from . import symbols
+from .access_options import load_options, store_options
 from .ast_extension import assign, comment, expr, is_atom, literal, statements
+from .choose_indexing import IndexingRecord, choose_indexing
 from .codegen_text import conjunction, expand, padded_extent
 from .derived_axes import derived_axis_parts
 from .derived_dims import DerivedDim, derived_dim
 from .graph_interpreter import interpret_graph
 from .host_function import RESERVED_NAMES, read_names
-from .indexing_strategy import (
-    INDEXING,
-    Access,
-    IndexingStrategy,
-    PointerIndexing,
-    align,
-)
+from .indexing_strategy import Access, IndexingStrategy, align
 from .loop_options import range_options
 from .reduction_strategy_base import PersistentReductionStrategy, ReductionStrategy
+from .storage_use import storage_key
 from .variable_origin import (
     BlockOrigin,
     BlockSizeOrigin,
@@ -81,6 +78,7 @@ class Axis:
     flat: tuple[int, ...] = ()
     flat_index: str = ""
     is_whole: bool = False
+    proven: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -97,13 +95,15 @@ class DeviceFunction:
     preamble: list[ast.stmt] = field(default_factory=list)
     helpers: CombineFunctions | None = None
     partials: Partials | None = None
+    root: GraphInfo | None = None
 
     def __post_init__(self) -> None:
+        self.indexed = IndexingRecord()
         self.body: list[ast.stmt] = []
         self.used_names: set[str] = set(RESERVED_NAMES) | {self.name}
         self.tensor_args: dict[str, str] = {}
         self.constexprs: dict[str, KernelArg] = {}
-        self.stored: set[Any] = set()
+        self.stored, self.swapped = set[Any](), set[Any]()
         self.flattened: list[tuple[int, ...]] = []
         self.strategies: dict[int, ReductionStrategy] = {}
         self.unnamed = 0
@@ -118,9 +118,9 @@ class DeviceFunction:
 
     # -- graphs and loops ------------------------------------------------------------
 
-    def interpret(self, info: GraphInfo, inputs: list[Any]) -> list[ast.expr]:
-        """Emit a graph here; return its outputs."""
-        return interpret_graph(self, info, inputs)
+    def interpret(self, info: GraphInfo, inputs: list[Any], known: Any = None) -> Any:
+        """Emit a graph here, but for what is ``known``; return its outputs."""
+        return interpret_graph(self, info, inputs, known)
 
     @contextlib.contextmanager
     def reducing(self, block_id: int, strategy: Any) -> Iterator[None]:
@@ -349,6 +349,10 @@ class DeviceFunction:
             assert axis is not None
             return axis.size_var
         extent = group[0]
+        info = self.env.block_of(extent)
+        if info is not None and not (info.is_reduction or info.block_id in self.axes):
+            # A value that a loop takes or leaves, where its axis is not walked.
+            return self.block_size_var(info.block_id)
         axis = self.axis_of(extent)
         return str(extent) if axis is None else axis.size_var
 
@@ -373,27 +377,21 @@ class DeviceFunction:
         """Return the access of a load, store or atomic node."""
         return Access.of(state, shape)
 
-    def indexing(self, state: CodegenState) -> IndexingStrategy:
-        """Return the indexing mode that the Config gives this access."""
-        modes = self.config.indexing
-        site = state.node.meta["site"]
-        mode = modes if isinstance(modes, str) else modes[site]
-        return INDEXING[mode]
+    def indexing(self, access: Access) -> IndexingStrategy:
+        """Return the indexing mode of an access: that of the Config, if it can be."""
+        return choose_indexing(self, access)
 
     def load_options(self, state: CodegenState) -> str:
         """Return the cache hints of a load."""
-        policy = state.node.args[3] if len(state.node.args) > 3 else None
-        if policy is None:
-            policies = self.config.get("load_eviction_policies") or ""
-            site = state.node.meta["load_site"]
-            chosen = policies if isinstance(policies, str) else policies[site]
-            policy = f"evict_{chosen}" if chosen else state.node.meta.get("eviction")
-        return "" if policy is None else f", eviction_policy={policy!r}"
+        return load_options(state)
+
+    def store_options(self, state: CodegenState) -> str:
+        """Return the cache hints of a store."""
+        return store_options(state)
 
     def pointer_and_mask(self, access: Access) -> tuple[ast.expr, ast.expr | None]:
         """Return the parts of an access that only pointers can express."""
-        pointers = INDEXING["pointer"]
-        assert isinstance(pointers, PointerIndexing)
+        pointers = access.pointers
         return pointers.pointer(access), pointers.mask(access)
 
     def note_store(self, access: Access) -> None:
@@ -495,8 +493,3 @@ def _is_for_python(env: CompileEnvironment, expression: sympy.Basic) -> bool:
         on_device = (BlockOrigin, DeviceScalarOrigin)
         return not any(isinstance(o, on_device) for o in origins)
     return False
-
-
-def storage_key(tensor: torch.Tensor) -> int:
-    """Return what two views of one buffer have in common."""
-    return tensor.untyped_storage()._cdata

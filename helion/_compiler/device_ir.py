@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
+from .launch_overlap import LaunchOverlap
 from .node_args import int_arg, raw_arg
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from .compile_environment import HostTensor
     from .source_location import SourceLocation
+    from .whole_tiles import Turns
 
 
 def _host_tensor(name: str) -> Any:
@@ -57,6 +59,21 @@ def _merged_folds(graph_id: int) -> Any:
     raise AssertionError("only a graph node")
 
 
+def _partial_loop(
+    graph_id: int, bounds: Any, inputs: Any, carried: Any, kinds: Any
+) -> Any:
+    """Run a share of the turns of a loop; keep what the carried values gather.
+
+    ``kinds`` tells how each of them does: ``sum``, ``max`` or ``min``.
+    """
+    raise AssertionError("only a graph node")
+
+
+def _merged_loop(graph_id: int, kinds: Any) -> Any:
+    """Join what the shares gathered; returns what the loop would."""
+    raise AssertionError("only a graph node")
+
+
 def _if(predicate: Any, then_id: int, else_id: int, inputs: Any, others: Any) -> Any:
     """Run one of two graphs that return the same tuple."""
     raise AssertionError("only a graph node")
@@ -89,6 +106,11 @@ def _sum_and_squares(value: Any, dims: Any) -> Any:
     """Fold to (sum, sum of squared distances from the mean)."""
     raise AssertionError("only a graph node")
 
+
+READ_ONLY = "read_only"
+"""Key of ``node.meta``: nothing writes the tensor that a load reads."""
+INVARIANT = "invariant"
+"""Key of ``node.meta``: a load is the same in all turns of the loop around it."""
 
 INTERNAL_FOLDS = (_max_and_sum_exp, _sum_and_squares)
 CONTROL_FLOW = (_for_loop, _reduction_loop, _if, _while_loop)
@@ -123,12 +145,16 @@ class GraphInfo:
 
 @dataclass
 class RootGraphInfo(GraphInfo):
-    """The body of one top-level tile loop: one launch."""
+    """The body of one top-level tile loop: one launch.
+
+    ``grows_along``: the axes whose later programs have more to do.
+    """
 
     block_ids: list[int] = field(default_factory=list)
     bounds: list[tuple[Any, Any]] = field(default_factory=list)
     location: SourceLocation | None = None
     steps: list[Any] = field(default_factory=list)
+    grows_along: frozenset[int] = frozenset()
 
     def describe(self) -> str:
         return f"(blocks={self.block_ids})"
@@ -140,6 +166,7 @@ class ForLoopGraphInfo(GraphInfo):
 
     block_ids: list[int] = field(default_factory=list)
     steps: list[Any] = field(default_factory=list)
+    turns: Turns | None = None
 
     def describe(self) -> str:
         return f"(blocks={self.block_ids})"
@@ -193,9 +220,9 @@ class HelperFunctionGraphInfo(GraphInfo):
 
 @dataclass
 class SplitLaunch:
-    """A launch in two halves: programs that fold a share each, and one per tile.
+    """A launch in two halves: programs that walk a share each, and one per tile.
 
-    ``shapes`` are the extents of what each fold of the loop leaves.
+    ``shapes`` are the extents of each accumulator that the loop leaves.
     """
 
     first: RootGraphInfo
@@ -216,7 +243,7 @@ class RolledReduction:
 
 @dataclass
 class DeviceIR:
-    """All graphs of one host function."""
+    """All graphs of one host function; ``loop_splits`` by the id of the loop."""
 
     graphs: list[GraphInfo] = field(default_factory=list)
     root_ids: list[int] = field(default_factory=list)
@@ -224,7 +251,9 @@ class DeviceIR:
     joint_rolls: dict[tuple[int, ...], dict[int, GraphInfo]] = field(
         default_factory=dict
     )
+    loop_splits: dict[int, SplitLaunch] = field(default_factory=dict)
     host_tensors: dict[str, HostTensor] = field(default_factory=dict)
+    overlap: LaunchOverlap = field(default_factory=LaunchOverlap)
 
     def add(self, info: GraphInfo) -> int:
         """Append a graph under the next id."""
@@ -264,6 +293,7 @@ class DeviceIR:
         for rolled in self.rolled_reductions.values():
             found += [*rolled.graphs.values(), *rolled.loops.values()]
             found += [g for s in rolled.splits.values() for g in (s.first, s.second)]
+        found += [g for s in self.loop_splits.values() for g in (s.first, s.second)]
         for graphs in self.joint_rolls.values():
             found += graphs.values()
         return found

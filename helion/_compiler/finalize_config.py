@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from ..autotuner.config_fragment import EnumFragment
 from ..autotuner.config_spec import (
     BlockSizeSpec,
     FlattenLoopSpec,
@@ -21,7 +22,9 @@ from ..language.scaled_dot_ops import FORMATS, GROUP, dot_scaled
 from ..language.tile import tile_index
 from . import symbols
 from .device_ir import ForLoopGraphInfo, RootGraphInfo
+from .list_indexing_modes import list_indexing_modes
 from .node_args import fake_arg, int_arg
+from .split_loops import split_entry
 from .variable_origin import BlockOrigin, BlockSizeOrigin
 
 if TYPE_CHECKING:
@@ -67,8 +70,14 @@ def finalize(env: CompileEnvironment, ir: DeviceIR) -> None:
             spec.split_reductions.append(
                 SplitReductionSpec(info.block_id, info.size_hint(), entries)
             )
+    spec.split_loops += [split_entry(ir, env, s) for s in ir.loop_splits.values()]
+    if spec.split_loops or spec.split_reductions:
+        streams = spec.split_loops and all(e.can_stream for e in spec.split_loops)
+        modes = ("partials", "semaphore", *(["stream"] if streams else []))
+        spec.opened["split_mode"] = EnumFragment(modes)
     _loop_specs(env, ir)
     _tensor_shapes(env, ir)
+    list_indexing_modes(env, ir)
 
 
 def _block_spec(info: BlockSizeInfo) -> BlockSizeSpec:

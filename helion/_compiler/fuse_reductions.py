@@ -18,7 +18,8 @@ from torch import fx
 from .clean_graphs import merge_pure
 from .device_ir import _get_symnode, _mask_to, _max_and_sum_exp, _sum_and_squares
 from .lowering import lowering_of
-from .node_masking import operand_of, reduced_extents, shape_of
+from .node_args import shape_of
+from .node_masking import operand_of, reduced_extents
 
 if TYPE_CHECKING:
     from .compile_environment import BlockSizeInfo, CompileEnvironment

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .. import exc
 from . import symbols
 from .ast_extension import assign, expr, facts, statements
-from .codegen_split import Partials
+from .choose_indexing import either, fits_descriptors, with_pointers
+from .codegen_stream import PARTIALS
 from .combine_functions import CombineFunctions
 from .dead_code import eliminate_dead_code, has_assert
 from .device_function import DeviceFunction
 from .host_function import read_names, saved_name
+from .launch_options import launch_options
 from .tile_dispatch import block_values, program_ids, tile_strategy
 from .tile_strategy import LoopDim
 from .variable_origin import SEED_PREFIX, BlockSizeOrigin, TunableOrigin
@@ -24,12 +26,13 @@ from .wrap_lines import wrap_lines
 
 if TYPE_CHECKING:
     from ..runtime.config import Config
+    from .choose_indexing import IndexingChoice
+    from .codegen_split import Partials
     from .compile_environment import CompileEnvironment
     from .device_ir import DeviceIR, RootGraphInfo, SplitLaunch
     from .host_function import HostFunction
+    from .indexing_tensor_descriptor import Described
     from .variable_origin import Origin
-
-_OPTIONS = ("num_warps", "num_stages", "maxnreg")
 
 
 @dataclass
@@ -46,6 +49,8 @@ class ModuleBuilder:
     def __post_init__(self) -> None:
         self.helpers = CombineFunctions(self.env, self.config, self.host.name, self.ir)
         self.rolled = self._rolled()
+        self.described: list[Described] = []
+        self.choices: list[IndexingChoice] = []
 
     def build(self) -> str:
         """Return the text of the module."""
@@ -74,20 +79,38 @@ class ModuleBuilder:
 
     def _emit_launch(self, index: int, root: Any, graphs: dict[int, Any]) -> None:
         suffix = f"_{index}" if index else ""
-        name = f"_helion_{self.host.name}{suffix}"
-        split, splits = self._split_of(root.graph_id)
-        if split is None:
-            code = self._emit_kernel(name, root, graphs)
-        else:
-            partials = Partials(splits, self._free_prefix(f"_partials{suffix}"))
-            first_name = f"{name}_partial"
-            first = self._emit_kernel(first_name, split.first, graphs, partials, splits)
-            device = ast.unparse(expr(self.device_text()))
-            code = [*first[:-1], *partials.host_code(device), first[-1]]
-            second = self._emit_kernel(name, split.second, graphs, partials)
-            known = {ast.unparse(statement) for statement in code}
-            code += [s for s in second if ast.unparse(s) not in known]
+        code = self._emit_kernels(suffix, root, graphs)
+        if self.described:
+            check, choices = fits_descriptors(self.described), list(self.choices)
+            config, self.config = self.config, with_pointers(self.config)
+            other = self._emit_kernels(f"{suffix}_unaligned", root, graphs)
+            self.config, self.described, self.choices = config, [], choices
+            code = either(check, code, other)
         self.launches[root.graph_id] = code
+
+    def _emit_kernels(
+        self, suffix: str, root: Any, graphs: dict[int, Any]
+    ) -> list[ast.stmt]:
+        """Emit the kernel of a launch, or its halves; return what launches it."""
+        name = f"_helion_{self.host.name}{suffix}"
+        partials = self._partials_of(root.graph_id, f"_partials{suffix}")
+        if partials is None:
+            return self._emit_kernel(name, root, graphs)
+        return self._emit_halves(name, graphs, partials)
+
+    def _emit_halves(
+        self, name: str, graphs: dict[int, Any], partials: Partials
+    ) -> list[ast.stmt]:
+        """Emit the kernels of a split launch; return the code that launches them."""
+        halves, device = partials.halves, ast.unparse(expr(self.device_text()))
+        first_name = name if partials.is_joint else f"{name}_partial"
+        first = self._emit_kernel(first_name, halves.first, graphs, partials)
+        code = [*first[:-1], *partials.host_code(device), first[-1]]
+        if partials.is_joint:
+            return code
+        second = self._emit_kernel(name, halves.second, graphs, partials)
+        known = {ast.unparse(statement) for statement in code}
+        return [*code, *(s for s in second if ast.unparse(s) not in known)]
 
     def _free_prefix(self, prefix: str) -> str:
         """Return a beginning of names that no name of the host function has."""
@@ -96,16 +119,33 @@ class ModuleBuilder:
             prefix = f"_{prefix}"
         return prefix
 
+    def _partials_of(self, root_id: int, prefix: str) -> Partials | None:
+        """Return what the halves of a launch share, None if it is not split."""
+        halves, splits = self._split_of(root_id)
+        if halves is None:
+            return None
+        mode = self.config.split_mode
+        if mode == "stream" and halves.loop_id not in self.ir.loop_splits:
+            mode = "semaphore"  # a reduction has as many splits as the Config says
+        return PARTIALS[mode](halves, splits, self._free_prefix(prefix))
+
     def _split_of(self, root_id: int) -> tuple[SplitLaunch | None, int]:
         """Return the halves of a launch that the Config splits, and in how many."""
-        specs = self.env.config_spec.split_reductions
+        spec, rolled = self.env.config_spec, self.ir.rolled_reductions
         if not self.ir.are_apart(self.rolled):
             return None, 1
-        for spec, splits in zip(specs, self.config.reduction_splits, strict=True):
-            if splits > 1 and spec.block_id in self.rolled:
-                found = self.ir.rolled_reductions[spec.block_id].splits.get(root_id)
+        pairs = zip(spec.split_reductions, self.config.reduction_splits, strict=True)
+        for entry, splits in pairs:
+            if splits > 1 and entry.block_id in self.rolled:
+                found = rolled[entry.block_id].splits.get(root_id)
                 if found is not None:
                     return found, splits
+        if any(root_id in rolled[block].graphs for block in self.rolled):
+            return None, 1  # the halves are of the graph in which nothing is rolled
+        pairs = zip(spec.split_loops, self.config.loop_splits, strict=True)
+        for entry, splits in pairs:
+            if splits > 1 and entry.root_id == root_id:
+                return self.ir.loop_splits[entry.loop_id], splits
         return None, 1
 
     def _emit_kernel(
@@ -114,27 +154,24 @@ class ModuleBuilder:
         root: RootGraphInfo,
         graphs: dict[int, Any],
         partials: Partials | None = None,
-        splits: int | None = None,
     ) -> list[ast.stmt]:
-        """Emit a kernel; return its launch, preceded by the values that it needs.
-
-        With ``splits`` it has so many programs for each tile.
-        """
+        """Emit a kernel; return its launch, preceded by the values that it needs."""
         values = block_values(self.env, self.config)
         fn = DeviceFunction(self.env, self.config, name, graphs, values)
-        fn.helpers, fn.partials = self.helpers, partials
-        grid = self._emit_body(fn, root, splits)
+        fn.helpers, fn.partials, fn.root = self.helpers, partials, root
+        grid = self._emit_body(fn, root)
         body = eliminate_dead_code([*fn.preamble, *fn.body])
         if not body:
             raise exc.EmptyDeviceLoopAfterDCE().with_location(root.location)
         params = self._used_params(fn, body)
+        body = self.ir.overlap.around(body, self.config)
         self.kernels.append(self._kernel_def(fn, body, params))
+        self.described += fn.indexed.described
+        self.choices += fn.indexed.choices
         options = ", debug=True" if any(map(has_assert, body)) else ""
         return self._launch_code(fn, grid, params, options)
 
-    def _emit_body(
-        self, fn: DeviceFunction, root: RootGraphInfo, splits: int | None
-    ) -> str:
+    def _emit_body(self, fn: DeviceFunction, root: RootGraphInfo) -> str:
         steps = root.steps or [None] * len(root.block_ids)
         dims = [
             LoopDim(block, begin, end, step)
@@ -143,13 +180,16 @@ class ModuleBuilder:
             )
         ]
         strategy = tile_strategy(fn, dims)
-        pids = program_ids(fn, strategy, splits)
-        if fn.partials is not None:
-            fn.partials.axes = pids.axes
+        pids = program_ids(fn, strategy)
+        partials = fn.partials
+        if partials is not None:
+            pids = partials.program_ids(pids, root)
 
         def body() -> None:
             strategy.codegen_grid()
             fn.interpret(root, [])
+            if partials is not None:
+                partials.emit_rest(fn)
 
         pids.emit(body)
         return pids.grid_text()
@@ -185,11 +225,7 @@ class ModuleBuilder:
         for seed in sorted(seeds, key=lambda host: int(host[len(SEED_PREFIX) :])):
             code.append(assign(seed, expr("_draw_seed()")))
         args = ", ".join(p.name if p.is_constexpr else p.host for p in params)
-        options = ", ".join(
-            f"{key}={self.config[key]!r}"
-            for key in _OPTIONS
-            if self.config.get(key) is not None
-        )
+        options = launch_options(self.config, self.ir.overlap)
         code += statements(f"_launcher({fn.name}, {grid}, {args}, {options}{extra})")
         return code
 

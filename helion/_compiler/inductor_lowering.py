@@ -7,14 +7,14 @@ Inductor, in ``inductor_adapter``; the replay of a graph, in ``graph_interpreter
 from __future__ import annotations
 
 from .graph_interpreter import interpret_graph as codegen_call_with_graph
-from .lowering import (
+from .lowering import prepare_lowerings as prepare_graph_lowerings
+from .lowering_kinds import (
     APIFuncLowering,
     Lowering,
     PointwiseLowering,
     ReductionLowering,
     SimpleLowering,
 )
-from .lowering import prepare_lowerings as prepare_graph_lowerings
 
 __all__ = [
     "APIFuncLowering",

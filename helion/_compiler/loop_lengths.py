@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,13 +75,22 @@ def _hint(value: Any) -> int | None:
     return symbols.size_hint(value, fallback=0) or None
 
 
-def walked_lengths(infos: list[Any], launches: Iterable[Launch]) -> dict[int, int]:
+@dataclass
+class WalkedLengths:
+    """The lengths of axes, and for those that are guesses the axes that share them."""
+
+    known: dict[int, int] = field(default_factory=dict)
+    dealt_by: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def walked_lengths(infos: list[Any], launches: Iterable[Launch]) -> WalkedLengths:
     """Return the length of every axis that a loop walks, as the longest of its loops.
 
     Where none tells (rows of unequal length, shares of a cache), it is an even share of
     the dim that the axis indexes, among the tiles that do not index it otherwise.
     """
-    found: dict[int, int] = {}
+    result = WalkedLengths()
+    found = result.known
     launches = list(launches)
     for launch in launches:
         for body in launch.body.walk():
@@ -94,15 +104,31 @@ def walked_lengths(infos: list[Any], launches: Iterable[Launch]) -> dict[int, in
                 if block is None or entry.gathered or block in found:
                     continue
                 if symbols.static_int(infos[block].numel) is None:
-                    share = entry.size // _sharers(launch, access, block, found)
-                    found[block] = max(share, 1)
-    return found
+                    others = _sharers(launch, access, block)
+                    parts = math.prod(found.get(b, 1) for b in others)
+                    found[block] = max(entry.size // max(parts, 1), 1)
+                    result.dealt_by[block] = others
+    return result
 
 
-def _sharers(
-    launch: Launch, access: Access, block_id: int, lengths: dict[int, int]
-) -> int:
-    """Return how many tiles of the grid deal out a dim among them."""
+def _sharers(launch: Launch, access: Access, block_id: int) -> tuple[int, ...]:
+    """Return the axes of the grid whose tiles deal out a dim among them."""
     apart = {e.block_id for e in access.index if not e.gathered}
-    others = [b for b in launch.grid if b != block_id and b not in apart]
-    return max(math.prod(lengths.get(b, 1) for b in others), 1)
+    return tuple(b for b in launch.grid if b != block_id and b not in apart)
+
+
+def counted_axis(env: CompileEnvironment, numel: Any) -> tuple[int, int] | None:
+    """Return the axis whose tiles a length counts, and its elements; None: it is none.
+
+    Such a length is ``cdiv(elements, block size)``: with blocks of 1 it is all of them.
+    """
+    if not isinstance(numel, torch.SymInt):
+        return None
+    expression = symbols.sym_expr(numel)
+    blocks = {info.symbol: info.block_id for info in env.block_sizes}
+    own = expression.free_symbols
+    if len(own) != 1 or not own <= blocks.keys():
+        return None
+    (symbol,) = own
+    count = expression.subs(symbol, 1)
+    return (blocks[symbol], int(count)) if count.is_Integer else None

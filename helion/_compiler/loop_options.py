@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .ast_extension import expr
+from .. import exc
+from .ast_extension import expr, for_loop, text_of
+from .target_gpu import ANY_LOADS_SPECIALIZE, LEAST_SPECIALIZING, gpu_capability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..autotuner.config_spec import ConfigSpec
     from ..runtime.config import Config
+    from .device_function import DeviceFunction
 
 # In the order in which they are printed.
 OPTIONS = {
@@ -35,6 +38,38 @@ def tl_range(begin: ast.expr, end: ast.expr, step: str, options: str) -> ast.exp
     return expr(f"tl.range({{begin}}, {{end}}{steps}{options})", begin=begin, end=end)
 
 
+def static_range(begin: ast.expr, end: ast.expr, step: str) -> ast.expr:
+    """Return a ``tl.static_range``, which is unrolled completely."""
+    return expr(f"tl.static_range({{begin}}, {{end}}, {step})", begin=begin, end=end)
+
+
+def is_static_range(fn: DeviceFunction, block_id: int) -> bool:
+    """Whether the Config unrolls the loop over an axis completely."""
+    chosen = zip(fn.env.config_spec.static_ranges, fn.config.static_ranges)
+    return any(is_on and entry.block_id == block_id for entry, is_on in chosen)
+
+
+def emit_loop(
+    fn: DeviceFunction, variable: str, iterable: ast.expr, body: list[ast.stmt]
+) -> None:
+    """Emit a loop.
+
+    Raises:
+        exc.InvalidConfig: Triton cannot specialize this one by warp on this GPU.
+    """
+    if "warp_specialize=True" in text_of(iterable):
+        found = gpu_capability(fn.env.device) or LEAST_SPECIALIZING
+        has_pointers = any("tl.load(" in ast.unparse(s) for s in body)
+        if found < ANY_LOADS_SPECIALIZE and has_pointers:
+            # Triton 3.6 and 3.7 end the process here: "unsupported load type".
+            raise exc.InvalidConfig(
+                "range_warp_specializes: a loop that loads through pointers cannot be"
+                f" specialized on capability {found[0]}.{found[1]}; use indexing ="
+                " 'tensor_descriptor' for its loads, or leave it out"
+            )
+    fn.emit(for_loop(variable, iterable, body))
+
+
 def range_options(
     spec: ConfigSpec,
     config: Config,
@@ -45,13 +80,21 @@ def range_options(
     for index, loop in enumerate(spec.ranges):
         if loop.is_grid if block_id is None else block_id in loop.block_ids:
             keys = [key for key in OPTIONS if key not in without]
-            return "".join(_option(config, key, index) for key in keys)
+            values = {key: _value(config, key, index) for key in keys}
+            if (values.get("range_unroll_factors") or 0) > 1:
+                # A turn holds several chunks then, and Triton pipelines whole turns.
+                stages = values.get("range_num_stages") or 0
+                values["range_num_stages"] = min(stages, 1)
+            return "".join(_option(key, value) for key, value in values.items())
     return ""
 
 
-def _option(config: Config, key: str, index: int) -> str:
+def _value(config: Config, key: str, index: int) -> Any:
     values = config.get(key) or []
-    value = values[index] if index < len(values) else None
+    return values[index] if index < len(values) else None
+
+
+def _option(key: str, value: Any) -> str:
     if value is None or (value == 0 and not isinstance(value, bool)):
         return ""
     if key == "range_multi_buffers":

@@ -15,7 +15,7 @@ from .._logging import note
 from .._metrics import metrics
 from ..language.creation_ops import arange
 from .compiler_pass import compiler_pass
-from .node_masking import shape_of
+from .node_args import shape_of
 
 if TYPE_CHECKING:
     from torch import fx

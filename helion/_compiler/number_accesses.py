@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 def number_accesses(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Give every access site its number, in source order; clones share it."""
     spec = env.config_spec
-    loads = accesses = atomics = 0
+    loads = stores = accesses = atomics = 0
     for node in _source_order(ir):
         if node.target is load:
             node.meta["load_site"], node.meta["site"] = loads, accesses
             loads, accesses = loads + 1, accesses + 1
         elif node.target is store:
-            node.meta["site"] = accesses
-            accesses += 1
+            node.meta["store_site"], node.meta["site"] = stores, accesses
+            stores, accesses = stores + 1, accesses + 1
         elif isinstance(node.target, Op) and node.target.name.startswith("atomic_"):
             node.meta["atomic_site"] = atomics
             atomics += 1
-    spec.num_loads, spec.num_memory_ops, spec.num_atomics = loads, accesses, atomics
+    spec.num_loads, spec.num_stores = loads, stores
+    spec.num_memory_ops, spec.num_atomics = accesses, atomics
     return ir
 
 

@@ -21,6 +21,7 @@ from ..language import compile_rules  # noqa: F401 (registers the rules of ops)
 from ..language.jagged_tensor import JaggedTensor
 from . import (
     codegen_split,  # noqa: F401 (registers the rules of split reductions)
+    codegen_split_loops,  # noqa: F401 (registers the rules of split loops)
     default_config,
     finalize_config,
     guards,
@@ -42,9 +43,14 @@ from .compile_environment import (
     SizesMustAgree,
     reach,
 )
+from .defer_folds import defer_folds
 from .device_ir import DeviceIR
+from .find_swaps import find_swaps
+from .find_whole_tiles import find_whole_tiles
+from .fold_scales import fold_scales
 from .generate_ast import ModuleBuilder
 from .graph_tracer import GraphTracer
+from .hoist_loads import hoist_loads
 from .host_function import HostFunction, parse
 from .host_unroll import HostLoops, UnrollLoops
 from .jagged_arguments import fake_jagged
@@ -52,7 +58,10 @@ from .lowering import prepare_lowerings
 from .mark_loop_indices import mark_loop_indices
 from .node_masking import mask_inputs
 from .number_accesses import number_accesses
+from .order_programs import order_programs
+from .restrict_knobs import restrict_knobs
 from .roll_reduction import roll_reductions
+from .split_loops import split_loops
 from .split_reduction import split_reductions
 from .type_dump import dump_types
 from .type_propagation import propagate_types
@@ -66,6 +75,7 @@ if TYPE_CHECKING:
 
     from ..runtime.config import Config
     from ..runtime.settings import Settings
+    from .choose_indexing import IndexingChoice
 
 # Every attempt learns one fact more about the sizes of the kernel.
 MAX_ATTEMPTS = 100
@@ -101,6 +111,13 @@ class HostProgram:
         text = ModuleBuilder(self.host, self.env, self.ir, config).build()
         dump("triton", lambda: text)
         return text
+
+    def indexing_choices(self, config: Config) -> list[IndexingChoice]:
+        """Return how a normalized Config addresses each operation, and why."""
+        builder = ModuleBuilder(self.host, self.env, self.ir, config)
+        builder.build()
+        found = dict.fromkeys(builder.choices)
+        return sorted(found, key=lambda c: (c.kind.startswith("atomic_"), c.op))
 
     def type_dump(self) -> str:
         """Return every expression of the kernel with its type."""
@@ -187,13 +204,21 @@ def _analyze(env: CompileEnvironment, ir: DeviceIR) -> None:
     warn_shared_stores(ir, env)
     print_warnings(ir, env)
     warn_tiled_products(ir, env)
+    fold_scales(ir, env)
+    hoist_loads(ir, env)
     prepare_lowerings(ir, env)
     mask_inputs(ir, env)
+    defer_folds(ir, env)
+    find_whole_tiles(ir, env)
+    order_programs(ir, env)
+    find_swaps(ir, env)
     dump("device_ir", lambda: str(ir))
     roll_reductions(ir, env)
     split_reductions(ir, env)
+    split_loops(ir, env)
     mark_loop_indices(ir, env)
     finalize_config.finalize(env, ir)
+    restrict_knobs(env, ir)
     default_config.prefer_defaults(env, ir)
 
 

@@ -6,13 +6,17 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .ast_extension import assign, expr, for_loop, statements
-from .loop_options import tl_range
+from .ast_extension import assign, expr, statements
+from .loop_options import emit_loop, tl_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .device_function import DeviceFunction
+
+
+# Dies of the AMD GPUs that have several; another number is slower, and right.
+NUM_XCDS = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,21 @@ class ProgramIds:
     def emit(self, emit_body: Callable[[], None]) -> None:
         """Emit the decomposition, then the body of a tile."""
         raise NotImplementedError
+
+    def program(self) -> ast.expr:
+        """Return the number of this program among those of the first grid dimension."""
+        pid = expr("tl.program_id(0)")
+        if not self.fn.config.get("xcd_remap"):
+            return pid
+        # The hardware deals programs out to the dies in turn.
+        pid = self.fn.lift(pid, "dealt_pid")
+        die = self.fn.lift(expr(f"{{pid}} % {NUM_XCDS}", pid=pid), "die")
+        every = "tl.num_programs(0)"
+        share = f"{{die}} * ({every} // {NUM_XCDS})"
+        first = f"{share} + tl.minimum({{die}}, {every} % {NUM_XCDS})"
+        return self.fn.lift(
+            expr(f"{first} + {{pid}} // {NUM_XCDS}", die=die, pid=pid), "own_pid"
+        )
 
     # -- decomposition of a linear id ------------------------------------------------
 
@@ -103,9 +122,9 @@ class FlatProgramIds(ProgramIds):
 
     def emit(self, emit_body: Callable[[], None]) -> None:
         if len(self.axes) == 1:
-            self.fn.emit(assign(self.axes[0].pid, expr("tl.program_id(0)")))
+            self.fn.emit(assign(self.axes[0].pid, self.program()))
         else:
-            linear = self.fn.lift(expr("tl.program_id(0)"), "pid")
+            linear = self.fn.lift(self.program(), "pid")
             self.decompose(ast.unparse(linear))
         emit_body()
 
@@ -156,7 +175,7 @@ class PersistentProgramIds(ProgramIds):
         with self.fn.into([]) as body:
             self.decompose(virtual)
             emit_body()
-        self.fn.emit(for_loop(virtual, iterable, body))
+        emit_loop(self.fn, virtual, iterable, body)
 
     def range_options(self) -> str:
         """Return the ``tl.range`` options of the grid loop."""
@@ -167,7 +186,7 @@ class PersistentInterleavedProgramIds(PersistentProgramIds):
     """Program p computes tiles p, p + P, p + 2P..."""
 
     def emit(self, emit_body: Callable[[], None]) -> None:
-        first, step = expr("tl.program_id(0)"), "tl.num_programs(0)"
+        first, step = self.program(), "tl.num_programs(0)"
         iterable = tl_range(first, self.total(), step, self.range_options())
         self.loop(iterable, emit_body)
 
@@ -182,7 +201,7 @@ class PersistentBlockedProgramIds(PersistentProgramIds):
             "pids_per_program",
         )
         start = self.fn.lift(
-            expr("tl.program_id(0) * {share}", share=share), "first_pid"
+            expr("{pid} * {share}", pid=self.program(), share=share), "first_pid"
         )
         stop = self.fn.lift(
             expr("tl.minimum({a} + {b}, {total})", a=start, b=share, total=total),

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .ast_extension import assign, expr, for_loop, literal, text_of
+from .ast_extension import assign, expr, literal, text_of
 from .device_function import Axis
-from .loop_options import tl_range
+from .loop_options import emit_loop, tl_range
 from .node_args import first_value
 from .reduction_strategy_base import Chunk, Fold, ReductionStrategy
 from .tile_strategy import DeviceLoopState
@@ -102,7 +102,7 @@ def emit_reduction_loop(
     without = ["range_unroll_factors"] if loop.folds_blocks else []
     options = fn.range_options(block, without)
     iterable = tl_range(span.begin, span.end, size, options)
-    fn.emit(for_loop(offset, iterable, loop.inner_statements))
+    emit_loop(fn, offset, iterable, loop.inner_statements)
     fn.emit(*loop.outer_suffix)
     return results
 

@@ -57,8 +57,6 @@ _DATA_SIZED = (
     torch.Tensor.unique,
     torch.unique_consecutive,
     torch.Tensor.unique_consecutive,
-    torch.bincount,
-    torch.Tensor.bincount,
 )
 
 
@@ -79,7 +77,7 @@ def refuse_data_sized(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
     raise exc.DataDependentOutputShapeNotSupported(op="this function")
 
 
-@handles(HOST_HANDLERS, *_DATA_SIZED)
+@handles(HOST_HANDLERS, *_DATA_SIZED, torch.bincount, torch.Tensor.bincount)
 def refuse_data_sized_on_host(tracer: GraphTracer, *args: Any, **kwargs: Any) -> Any:
     """Kernels are compiled for sizes, which these results do not have."""
     raise exc.DataDependentOutputShapeNotSupported(

@@ -26,7 +26,7 @@ from .device_ir import (
     called_graphs,
     target_name,
 )
-from .lowering import PointwiseLowering
+from .lowering_kinds import PointwiseLowering
 from .node_masking import (
     PRODUCTS,
     RESHAPES,

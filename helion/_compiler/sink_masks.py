@@ -8,7 +8,8 @@ import torch
 
 from ..language.memory_ops import load
 from .device_ir import _mask_to
-from .node_masking import operand_of, shape_of
+from .node_args import shape_of
+from .node_masking import operand_of
 
 if TYPE_CHECKING:
     from torch import fx

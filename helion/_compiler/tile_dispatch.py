@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import symbols
-from .program_id import PROGRAM_IDS, ProgramIds, SplitProgramIds
+from .ast_extension import literal
+from .program_id import (
+    PROGRAM_IDS,
+    FlatProgramIds,
+    GridAxis,
+    ProgramIds,
+    SplitProgramIds,
+    XYZProgramIds,
+)
 from .tile_strategy import FlattenedTileStrategy, LoopDim, NDTileStrategy, TileStrategy
 
 if TYPE_CHECKING:
@@ -55,16 +63,26 @@ def tile_strategy(fn: DeviceFunction, dims: list[LoopDim]) -> TileStrategy:
     return NDTileStrategy(fn, dims, order)
 
 
-def program_ids(
-    fn: DeviceFunction, strategy: TileStrategy, splits: int | None = None
-) -> ProgramIds:
-    """Return the program-id map of a launch, with ``splits`` programs per tile."""
+def program_ids(fn: DeviceFunction, strategy: TileStrategy) -> ProgramIds:
+    """Return the program-id map of a launch with one program for each tile."""
     group = 1
     for index, spec in enumerate(fn.env.config_spec.l2_groupings):
         if list(spec.block_ids) == strategy.block_ids:
             group = fn.config.l2_groupings[index]
     axes = strategy.grid_axes()
-    if splits is not None:
-        return SplitProgramIds(fn, axes, splits=splits)
     name = fn.config.pid_type
     return PROGRAM_IDS[name](fn, axes, group if len(axes) > 1 else 1)
+
+
+def split_program_ids(ids: ProgramIds, splits: int) -> tuple[ProgramIds, str]:
+    """Return the map of a launch with ``splits`` programs for each tile of ``ids``.
+
+    The text is the device code of the number of a program among these.
+    """
+    if type(ids) is FlatProgramIds:
+        split = SplitProgramIds(ids.fn, ids.axes, ids.group, splits)
+        return split, "tl.program_id(1)"
+    axes = [*ids.axes, GridAxis("pid_split", str(splits), literal(splits))]
+    is_plain = type(ids) is not XYZProgramIds or len(axes) <= 3
+    kind = type(ids) if is_plain else FlatProgramIds
+    return kind(ids.fn, axes, ids.group), "pid_split"

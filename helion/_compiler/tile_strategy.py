@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from . import symbols
-from .ast_extension import assign, expr, for_loop, literal, text_of
+from .ast_extension import assign, expr, literal, text_of
 from .device_function import Axis
-from .loop_options import tl_range
+from .device_ir import RootGraphInfo
+from .loop_options import emit_loop, is_static_range, static_range, tl_range
 from .program_id import GridAxis
+from .whole_tiles import WHOLE_TILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class LoopDim:
-    """One axis of a loop: where it begins and ends, in device code and as values."""
+    """One axis of a loop: where it begins and ends, in device code and as values.
+
+    The loop may be walked in parts: turns from ``first`` to before ``stop`` (None: the
+    bounds). ``proven`` is what holds for them: see ``whole_tiles``.
+    """
 
     block_id: int
     begin: Any
     end: Any
     step: Any = None
+    first: ast.expr | None = None
+    stop: ast.expr | None = None
+    proven: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -126,6 +135,10 @@ class NDTileStrategy(TileStrategy):
     def codegen_grid(self) -> None:
         for dim in self.dims:
             pid = expr(f"pid_{dim.block_id}")
+            root = self.fn.root
+            if isinstance(root, RootGraphInfo) and dim.block_id in root.grows_along:
+                count = self._grid_axis(dim).device_count
+                pid = expr("({n} - 1 - {pid})", n=count, pid=pid)
             if self.fn.is_wide:
                 pid = expr("{pid}.to(tl.int64)", pid=pid)
             size = expr(self.fn.block_size_var(dim.block_id))
@@ -158,11 +171,12 @@ class NDTileStrategy(TileStrategy):
             mask = fn.new_var(f"mask_{block}")
             fn.emit(assign(mask, expr("{i} < {end}", i=index, end=end)))
         fn.axes[block] = Axis(block, size, index, offset, mask, begin, end)
+        fn.axes[block].proven = dim.proven
 
     def _needs_mask(self, dim: LoopDim) -> bool:
         size = self.fn.block_values[dim.block_id]
         begin, end = symbols.static_int(dim.begin), symbols.static_int(dim.end)
-        if size == 1:
+        if size == 1 or WHOLE_TILES in dim.proven:
             return False
         if isinstance(dim.begin, ast.expr) or isinstance(dim.end, ast.expr):
             return True
@@ -185,12 +199,22 @@ class NDTileStrategy(TileStrategy):
             if dim.step is not None
             else (fn.block_size_var(dim.block_id))
         )
-        begin, end = _bound(fn, dim.begin), _bound(fn, dim.end)
-        iterable = tl_range(begin, end, step, fn.range_options(dim.block_id))
+        begin = bound_expr(fn, dim.begin) if dim.first is None else dim.first
+        end = bound_expr(fn, dim.end) if dim.stop is None else dim.stop
+        is_whole = dim.first is None and dim.stop is None
+        is_static = is_whole and is_static_range(fn, dim.block_id)
+        variable, iterable = offset, static_range(begin, end, step)
+        if is_static:
+            # As a variable of the loop itself it would be a constexpr, and no tensor.
+            variable = fn.new_var(f"turn_{dim.block_id}")
+        else:
+            iterable = tl_range(begin, end, step, fn.range_options(dim.block_id))
         with fn.into([]) as body:
+            if is_static:
+                fn.emit(assign(offset, expr(variable)))
             self.enter(dim, offset)
             self._nest(dims[1:], emit_body)
-        fn.emit(for_loop(offset, iterable, body))
+        emit_loop(fn, variable, iterable, body)
 
 
 class FlattenedTileStrategy(NDTileStrategy):
@@ -280,7 +304,7 @@ class FlattenedTileStrategy(NDTileStrategy):
         with fn.into([]) as body:
             self._enter_flat(expr(offset))
             emit_body()
-        fn.emit(for_loop(offset, iterable, body))
+        emit_loop(fn, offset, iterable, body)
         self.leave()
 
     def leave(self) -> None:
@@ -294,7 +318,7 @@ def _host_cdiv(numel: str, size: str) -> str:
     return f"(({numel}) + {size} - 1) // {size}"
 
 
-def _bound(fn: DeviceFunction, value: Any) -> ast.expr:
+def bound_expr(fn: DeviceFunction, value: Any) -> ast.expr:
     """Return a loop bound; one read from memory is brought to the index dtype."""
     if isinstance(value, ast.expr) and not isinstance(value, ast.Constant):
         dtype = fn.env.backend.dtype_text(fn.env.index_dtype)

@@ -24,6 +24,7 @@ from . import (
     contractions,  # noqa: F401 (registers its handlers)
     device_views,  # noqa: F401 (registers its handlers)
     function_handlers,  # noqa: F401 (registers its handlers)
+    histogram_handlers,  # noqa: F401 (registers its handlers)
     matrix_functions,  # noqa: F401 (registers its handlers)
     random_handlers,  # noqa: F401 (registers its handlers)
     refused_methods,  # noqa: F401 (registers its handlers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,15 @@ UNITS = {
     "l2_groupings": "grid over several dimensions",
     "reduction_loops": "rollable reduction axis",
     "split_reductions": "reduction axis that can be split",
+    "split_loops": "loop that can be split",
     "ranges": "grid and one per inner loop",
     "warp_specialize_ranges": "loop that can be warp specialized",
     "static_ranges": "short loop with constant bounds",
+    "num_swaps": "sum of products over a loop",
+    "masked_loops": "loop with products and with masks that whole tiles do not need",
+    "stage_ranges": "grid and one per inner loop",
     "num_loads": "load",
+    "num_stores": "store",
     "num_memory_ops": "load or store",
     "num_atomics": "atomic",
 }
@@ -49,6 +55,9 @@ class Knob:
     element; ``None``: one value for the kernel. ``check`` tells what is wrong with an
     explicit value, whose legal range may be wider than the searched ``fragment``, which
     is ``None`` where it depends on the kernel. ``legacy`` is the older, singular name.
+    One that ``is_optional`` stands in a complete config only where it asks for
+    something, and a search draws it only for kernels that open it. ``vendor``: it means
+    something on GPUs of that maker alone.
     """
 
     name: str
@@ -58,6 +67,8 @@ class Knob:
     per: str | None = None
     fragment: Fragment | None = None
     legacy: str | None = None
+    is_optional: bool = False
+    vendor: str | None = None
 
     @property
     def unit(self) -> str:
@@ -92,6 +103,26 @@ def _maxnreg(value: Any) -> str | None:
     return None if value is None else _integer(1, 256)(value)
 
 
+def _subtile(value: Any) -> str | None:
+    known = value is None or isinstance(value, bool) or value in (0, 2, 4)
+    return None if known else "must be None, 2 or 4 (True means 2)"
+
+
+def _controls_file(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "must be the path of a file, or '' for none"
+    if len(value.split()) > 1:
+        return "must have no spaces: Triton splits its options there"
+    return None if not value or os.path.isfile(value) else "there is no such file"
+
+
+def _pipeline(value: Any) -> str | None:
+    if value == "barrier":
+        return None
+    # Every loop is a launch of its own, which begins when the one before has ended.
+    return "must be 'barrier': a loop begins when the loops before it have ended"
+
+
 def _order(value: Any) -> str | None:
     # The length of its loop decides: see LoopOrderSpec.fragment.
     return None if isinstance(value, list) else "must be a list of positions"
@@ -103,6 +134,7 @@ _SMALL = IntegerFragment(0, 4, 0)
 _POLICIES = EnumFragment(("", "first", "last"))
 _MODES = EnumFragment(INDEXING_MODES)
 _ATOMIC_MODES = EnumFragment(("pointer", "tensor_descriptor"))
+_SPLIT_MODES = EnumFragment(("partials", "semaphore", "stream"))
 
 _ALL = (
     Knob(
@@ -157,6 +189,25 @@ _ALL = (
         legacy="reduction_split",
     ),
     Knob(
+        "loop_splits",
+        default=1,
+        doc="programs that walk a share of a device loop each (split-K); what they"
+        " gather is joined in a fixed order",
+        check=_integer(1, 64),
+        per="split_loops",
+        legacy="loop_split",
+    ),
+    Knob(
+        "split_mode",
+        default="partials",
+        doc="what joins the parts of split loops and reductions: a second launch, or"
+        " (semaphore) the program of a tile that arrives last; stream: as many programs"
+        " as a persistent grid has do equal shares of all turns (stream-K)",
+        check=_SPLIT_MODES.validate,
+        fragment=_SPLIT_MODES,
+        is_optional=True,
+    ),
+    Knob(
         "range_unroll_factors",
         default=0,
         doc="loop_unroll_factor of a device loop; 0 leaves it to Triton",
@@ -173,13 +224,14 @@ _ALL = (
         per="warp_specialize_ranges",
         fragment=_OPTIONAL_FLAG,
         legacy="range_warp_specialize",
+        is_optional=True,
     ),
     Knob(
         "range_num_stages",
         default=0,
         doc="num_stages of a device loop; 0 leaves it to num_stages",
         check=_integer(0),
-        per="ranges",
+        per="stage_ranges",
         fragment=_SMALL,
         legacy="range_num_stage",
     ),
@@ -209,6 +261,24 @@ _ALL = (
         per="static_ranges",
         fragment=_FLAG,
         legacy="static_range",
+    ),
+    Knob(
+        "peel_masks",
+        default=True,
+        doc="walk the tiles of a loop that need no mask in a loop of their own",
+        check=_FLAG.validate,
+        per="masked_loops",
+        fragment=BooleanFragment(True),
+        legacy="peel_mask",
+    ),
+    Knob(
+        "swap_products",
+        default=False,
+        doc="compute a sum of products transposed, which suits tiles of few rows",
+        check=_FLAG.validate,
+        per="num_swaps",
+        fragment=_FLAG,
+        legacy="swap_product",
     ),
     Knob(
         "num_warps",
@@ -259,12 +329,111 @@ _ALL = (
         per="num_atomics",
     ),
     Knob(
+        "host_tensor_descriptors",
+        default=False,
+        doc="make tensor descriptors before the launch, not in each program",
+        check=_FLAG.validate,
+        fragment=_FLAG,
+        is_optional=True,
+    ),
+    Knob(
         "load_eviction_policies",
         default="",
         doc="which loads the cache drops first or last",
         check=_POLICIES.validate,
         per="num_loads",
         fragment=_POLICIES,
+    ),
+    Knob(
+        "load_cache_modifiers",
+        default="",
+        doc="caches that a load goes through: '.ca' all, '.cg' not that of the SM,"
+        " '.cv' none; not beside an eviction policy",
+        check=EnumFragment(("", ".ca", ".cg", ".cv")).validate,
+        per="num_loads",
+        fragment=EnumFragment(("", ".cg")),
+        is_optional=True,
+    ),
+    Knob(
+        "store_cache_modifiers",
+        default="",
+        doc="what a store leaves in the caches: '.wb' and '.cg' keep it, '.cs' drops it"
+        " soon, '.wt' writes through",
+        check=EnumFragment(("", ".wb", ".cg", ".cs", ".wt")).validate,
+        per="num_stores",
+        fragment=EnumFragment(("", ".cs", ".wt")),
+        is_optional=True,
+    ),
+    Knob(
+        "epilogue_subtile",
+        default=None,
+        doc="pieces in which what follows a product is computed and stored, along the"
+        " innermost tile dimension that they divide",
+        check=_subtile,
+        fragment=EnumFragment((None, 2)),
+        is_optional=True,
+    ),
+    Knob(
+        "reduction_fusion",
+        default=False,
+        doc="one loop for several reductions over an axis; it is always done where it"
+        " is possible, so that this changes nothing",
+        check=_FLAG.validate,
+        fragment=_FLAG,
+        is_optional=True,
+    ),
+    Knob(
+        "cross_loop_pipeline",
+        default="barrier",
+        doc="how a loop waits for the loops before it",
+        check=_pipeline,
+        fragment=EnumFragment(("barrier",)),
+        is_optional=True,
+    ),
+    Knob(
+        "launch_pdl",
+        default=False,
+        doc="start while the launch before is ending, and wait for its end before the"
+        " first access (programmatic dependent launch)",
+        check=_FLAG.validate,
+        fragment=_FLAG,
+        is_optional=True,
+        vendor="nvidia",
+    ),
+    Knob(
+        "advanced_controls_file",
+        default="",
+        doc="file of controls for NVIDIA's assembler",
+        check=_controls_file,
+        is_optional=True,
+        vendor="nvidia",
+    ),
+    Knob(
+        "xcd_remap",
+        default=False,
+        doc="give each die of an AMD GPU a run of neighbouring tiles",
+        check=_FLAG.validate,
+        fragment=_FLAG,
+        is_optional=True,
+        vendor="amd",
+    ),
+    Knob(
+        "waves_per_eu",
+        default=0,
+        doc="waves that share an AMD execution unit; 0 leaves it to Triton",
+        check=_integer(0, 4),
+        fragment=EnumFragment((0, 1, 2, 3, 4)),
+        is_optional=True,
+        vendor="amd",
+    ),
+    Knob(
+        "matrix_instr_nonkdim",
+        default=0,
+        doc="rows of an AMD matrix instruction; 0 leaves it to Triton",
+        check=EnumFragment((0, 16, 32)).validate,
+        fragment=EnumFragment((0, 16, 32)),
+        is_optional=True,
+        vendor="amd",
     ),
 )
 
@@ -276,15 +445,4 @@ LEGACY_NAMES: dict[str, str] = {
 
 # Keys of existing configs that nothing here reads yet, with the value that asks for
 # nothing: that one is accepted, any other is an error.
-UNAVAILABLE: dict[str, Any] = {
-    "load_cache_modifiers": "",
-    "store_cache_modifiers": "",
-    "cross_loop_pipeline": "barrier",
-    "epilogue_subtile": None,
-    "reduction_fusion": False,
-    "host_tensor_descriptors": False,
-    "xcd_remap": False,
-    "waves_per_eu": 0,
-    "matrix_instr_nonkdim": 0,
-    "advanced_controls_file": "",
-}
+UNAVAILABLE: dict[str, Any] = {}

@@ -17,6 +17,7 @@ from helion.autotuner.config_knobs import (
     Knob,
 )
 from helion.autotuner.config_limits import limit_splits, oversized
+from helion.autotuner.config_splits import limit_loop_splits
 from helion.runtime.config import Config
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _RANGE_KNOBS = [name for name in KNOBS if name.startswith("range_")]
 _SMALLEST_CHUNK = 8
+_LEAST_SPECIALIZED_WARPS = 4
 
 
 @dataclass
@@ -55,11 +57,13 @@ def normalize(spec: ConfigSpec, config: Config | Mapping[str, Any]) -> Config:
     draft = Draft(spec, Config.from_dict(config).to_dict())
     _rename_legacy_keys(draft)
     _reject_unknown_keys(draft)
+    _reject_closed_keys(draft)
     _fill_lists(draft)
     _fill_scalars(draft)
     _check_pid_type(draft)
     _settle_sizes(draft)
     _settle_ranges(draft)
+    _settle_options(draft)
     _check_tensor_sizes(draft)
     _raise_problems(draft.problems)
     return Config(**{key: v for key, v in draft.values.items() if v != []})
@@ -99,6 +103,15 @@ def _reject_unknown_keys(draft: Draft) -> None:
             draft.reject(key, f"is no key of this kernel's config; {advice}")
         elif not _asks_for_nothing(value, UNAVAILABLE[key]):
             draft.reject(key, "is not available yet; leave it out", f" = {value!r}")
+
+
+def _reject_closed_keys(draft: Draft) -> None:
+    """Drop knobs that this kernel or GPU does not have; they may not be set."""
+    for key, reason in draft.spec.closed.items():
+        if key in draft.values:
+            value = draft.values.pop(key)
+            if not _asks_for_nothing(value, KNOBS[key].default):
+                draft.reject(key, f"{reason}; leave it out", f" = {value!r}")
 
 
 def _asks_for_nothing(value: Any, default: Any) -> bool:
@@ -168,7 +181,10 @@ def _may_be_longer(draft: Draft, knob: Knob, given: list[Any]) -> bool:
     """
     if knob.name == "range_warp_specializes":
         return not draft.spec.allow_warp_specialize and not any(given)
-    copied = knob.name in ("indexing", "load_eviction_policies")
+    if knob.is_optional and all(value == knob.default for value in given):
+        return True
+    per_access = ("num_loads", "num_stores", "num_memory_ops")
+    copied = knob.per in per_access
     return copied and bool(draft.spec.reduction_loops)
 
 
@@ -181,9 +197,6 @@ def _entry_problem(draft: Draft, knob: Knob, entry: Any, value: Any) -> str | No
         return problem
     if knob.name == "loop_orders":
         return fragment.validate(value)
-    if knob.name.endswith("indexing") and value not in draft.spec.supports:
-        legal = ", ".join(map(repr, sorted(draft.spec.supports)))
-        return f"is not available yet; use {legal}"
     return None
 
 
@@ -258,6 +271,19 @@ def _settle_sizes(draft: Draft) -> None:
         sizes = draft.values["block_sizes"], draft.values["reduction_loops"]
         splits = draft.values["reduction_splits"]
         draft.values["reduction_splits"] = limit_splits(draft.spec, *sizes, splits)
+    if draft.is_sound("block_sizes", "reduction_loops", "loop_splits"):
+        sizes = draft.values["block_sizes"], draft.values["reduction_loops"]
+        splits = draft.values["loop_splits"]
+        draft.values["loop_splits"] = limit_loop_splits(draft.spec, *sizes, splits)
+        _check_stream(draft)
+
+
+def _check_stream(draft: Draft) -> None:
+    pairs = zip(draft.spec.split_loops, draft.values["loop_splits"])
+    uneven = any(count > 1 and not entry.can_stream for entry, count in pairs)
+    if draft.values.get("split_mode") == "stream" and uneven:
+        rule = "needs a loop with as many turns in each tile; use 'semaphore'"
+        draft.reject("split_mode", rule, " = 'stream'")
 
 
 def clamp_bounded(spec: ConfigSpec, blocks: Sequence[int]) -> list[int]:
@@ -304,6 +330,31 @@ def _keep_one_specialized_loop(values: dict[str, Any]) -> None:
     flags[first + 1 :] = [False if flag else flag for flag in flags[first + 1 :]]
     if values["range_unroll_factors"][first] > 1:
         values["range_unroll_factors"][first] = 0
+    values["num_warps"] = max(values["num_warps"], _LEAST_SPECIALIZED_WARPS)
+
+
+def _settle_options(draft: Draft) -> None:
+    """Check what optional knobs mean together, and drop those that ask for nothing."""
+    values = draft.values
+    if draft.is_sound("load_eviction_policies", "load_cache_modifiers"):
+        names = ("load_eviction_policies", "load_cache_modifiers")
+        for load, (policy, modifier) in enumerate(zip(*(values[n] for n in names))):
+            if policy and modifier:
+                rule = f"load {load} has the eviction policy {policy!r}, and not both"
+                where = f"[{load}] = {modifier!r}"
+                draft.reject("load_cache_modifiers", rule, where)
+    if draft.is_sound("epilogue_subtile") and values["epilogue_subtile"]:
+        values["epilogue_subtile"] = max(int(values["epilogue_subtile"]), 2)
+        if any(values.get("flatten_loops", [])):
+            rule = "cannot be used with flatten_loops, which leaves no tile to split"
+            draft.reject("epilogue_subtile", rule)
+    modes = [*values.get("indexing", []), *values.get("atomic_indexing", [])]
+    if draft.is_sound("host_tensor_descriptors") and "tensor_descriptor" not in modes:
+        del values["host_tensor_descriptors"]
+    for knob in KNOBS.values():
+        is_set = knob.is_optional and draft.is_sound(knob.name)
+        if is_set and _asks_for_nothing(values[knob.name], knob.default):
+            del values[knob.name]
 
 
 def _check_tensor_sizes(draft: Draft) -> None:

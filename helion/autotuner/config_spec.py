@@ -28,9 +28,10 @@ from helion.autotuner.config_knobs import (
 )
 from helion.autotuner.config_limits import TensorShape, shrink_blocks, shrink_chunks
 from helion.autotuner.config_normalize import clamp_bounded, normalize
+from helion.autotuner.config_splits import SplitLoopSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from helion.runtime.config import Config
 
@@ -195,6 +196,11 @@ class ConfigSpec:
     item is an ``int``, ``("block", block_id)`` or ``("reduction", block_id)``.
     ``fixed_block_sizes`` gives the extents of block ids that have no knob, and
     ``preferred`` what the compiler thinks better than a knob's own default.
+    ``proposals`` are changes to that pick which ``judge``, if there is one, weighs: it
+    returns the default for the pick.
+    ``indexing_modes`` and ``atomic_modes`` list what a search draws for each operation.
+    ``opened`` are the optional knobs that a search draws, ``closed`` what no config of
+    the kernel may set, with the reason.
     """
 
     block_sizes: list[BlockSizeSpec] = field(default_factory=list)
@@ -203,15 +209,20 @@ class ConfigSpec:
     l2_groupings: list[L2GroupingSpec] = field(default_factory=list)
     reduction_loops: list[ReductionLoopSpec] = field(default_factory=list)
     split_reductions: list[SplitReductionSpec] = field(default_factory=list)
+    split_loops: list[SplitLoopSpec] = field(default_factory=list)
     ranges: list[RangeSpec] = field(default_factory=list)
     static_ranges: list[StaticRangeSpec] = field(default_factory=list)
+    masked_loops: list[int] = field(default_factory=list)
+    num_swaps: int = 0
     num_loads: int = 0
+    num_stores: int = 0
     num_memory_ops: int = 0
     num_atomics: int = 0
     user_tunables: dict[str, Fragment] = field(default_factory=dict)
     allowed_pid_types: list[str] = field(default_factory=lambda: list(PID_TYPES))
     pid_type_reasons: dict[str, PidTypeReason] = field(default_factory=dict)
-    supports: set[str] = field(default_factory=lambda: {"pointer"})
+    indexing_modes: list[tuple[str, ...]] = field(default_factory=list)
+    atomic_modes: list[tuple[str, ...]] = field(default_factory=list)
     allow_warp_specialize: bool = False
     tensor_shapes: list[TensorShape] = field(default_factory=list)
     fixed_block_sizes: dict[int, int] = field(default_factory=dict)
@@ -219,6 +230,15 @@ class ConfigSpec:
     max_reduction_chunk: int | None = None
     registers_per_sm: int = 65536
     preferred: dict[str, Any] = field(default_factory=dict)
+    proposals: list[dict[str, Any]] = field(default_factory=list)
+    judge: Callable[[Config], Config] | None = None
+    opened: dict[str, Fragment | None] = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stage_ranges(self) -> list[RangeSpec]:
+        """The loops whose loads may be under way before the stores of the last turn."""
+        return [] if "range_num_stages" in self.closed else self.ranges
 
     @property
     def warp_specialize_ranges(self) -> list[RangeSpec]:
@@ -271,25 +291,29 @@ class ConfigSpec:
 
     def fragment(self, knob: Knob, entry: Any = None) -> Fragment:
         """Return the searched range of ``knob`` (of ``entry``, for a list knob)."""
+        opened = self.opened.get(knob.name)
+        if opened is not None:
+            return opened
         if knob.fragment is not None:
             return knob.fragment
+        if knob.name == "advanced_controls_file":
+            return EnumFragment(("",))
         if knob.name == "pid_type":
             return EnumFragment(tuple(self.allowed_pid_types))
-        if knob.name == "indexing":
-            return EnumFragment(self._modes(INDEXING_MODES))
-        if knob.name == "atomic_indexing":
-            return EnumFragment(self._modes(("pointer", "tensor_descriptor")))
+        if knob.name in ("indexing", "atomic_indexing"):
+            return EnumFragment(self._modes(knob.name, entry))
         return entry.fragment(self)
 
-    def _modes(self, modes: Iterable[str]) -> tuple[str, ...]:
-        return tuple(mode for mode in modes if mode in self.supports)
+    def _modes(self, name: str, op: int) -> tuple[str, ...]:
+        """Return the modes that an operation may have under some block sizes."""
+        known = self.indexing_modes if name == "indexing" else self.atomic_modes
+        return known[op] if op < len(known) else INDEXING_MODES[:1]
 
     def knobs(self) -> Iterator[tuple[str, int | None, Fragment]]:
         """Yield (key, index, range) of every choice; the index of a scalar is None."""
-        for knob in KNOBS.values():
+        for knob in filter(self._is_open, KNOBS.values()):
             if knob.per is None:
-                if self._is_open(knob):
-                    yield knob.name, None, self.fragment(knob)
+                yield knob.name, None, self.fragment(knob)
                 continue
             for index, entry in enumerate(self.entries(knob)):
                 yield knob.name, index, self.fragment(knob, entry)
@@ -297,6 +321,8 @@ class ConfigSpec:
             yield name, None, fragment
 
     def _is_open(self, knob: Knob) -> bool:
+        if knob.is_optional and knob.name not in self.opened:
+            return False
         if knob.name not in ("num_sm_multiplier", "maxnreg"):
             return True
         return any(name in PERSISTENT_PID_TYPES for name in self.allowed_pid_types)
@@ -333,7 +359,8 @@ class ConfigSpec:
     def default_config(self) -> Config:
         """Return the legal config that is used before any search."""
         values = self._assemble([f.default() for _, _, f in self.knobs()])
-        return self.normalize(self._repair({**values, **self.preferred}))
+        pick = self.normalize(self._repair({**values, **self.preferred}))
+        return pick if self.judge is None else self.judge(pick)
 
     def random_config(self, rng: random.Random | None = None) -> Config:
         """Draw a legal config."""
@@ -390,6 +417,13 @@ class ConfigSpec:
             fixed.pop("maxnreg", None)
         elif (fixed.get("maxnreg") or 0) > self.register_budget(fixed["num_warps"]):
             fixed["maxnreg"] = None
+        policies = fixed.get("load_eviction_policies", [])
+        modifiers = fixed.get("load_cache_modifiers", [])
+        fixed["load_cache_modifiers"] = [
+            "" if policy else m for m, policy in zip(modifiers, policies)
+        ]
+        if any(fixed.get("flatten_loops", [])):
+            fixed.pop("epilogue_subtile", None)
         blocks = clamp_bounded(self, fixed.get("block_sizes", []))
         chunks = fixed.get("reduction_loops", [])
         blocks = self.shrink_to_cap(blocks, reduction_loops=chunks)

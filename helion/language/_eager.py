@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from .. import exc
 from ._eager_axes import note_load, note_result
+from ._eager_histogram import HISTOGRAM_HANDLERS
 from ._eager_in_place import IN_PLACE_HANDLERS
 from ._eager_indexing import SELECTORS, is_plain, native, select
 from ._eager_matmul import MATMUL_HANDLERS
@@ -260,6 +261,7 @@ _HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {
     **MATMUL_HANDLERS,
     **VIEW_HANDLERS,
     **SORT_HANDLERS,
+    **HISTOGRAM_HANDLERS,
 }
 
 _FACTORIES = frozenset(

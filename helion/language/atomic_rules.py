@@ -104,6 +104,11 @@ def _update(state: CodegenState, name: str) -> ast.expr:
     shape = list(state.value.shape)
     access = state.launch.access(state, shape)
     dtype = access.tensor.dtype
+    indexing = state.launch.indexing(access)
+    if indexing.can_update:
+        value = value_for(state, 3, dtype, shape)
+        state.launch.note_store(access)
+        return indexing.update(access, value)
     pointer, mask = state.launch.pointer_and_mask(access)
     positions = range(3, len(state.node.args))
     values = [value_for(state, i, dtype, shape) for i in positions]

@@ -69,28 +69,41 @@ def remote_barrier(device_ids: int | torch.Tensor | Sequence[int]) -> None:
 
 @_decorators.api()
 def pdl_wait() -> None:
-    """Wait, before the first loop, for the launch that this one overlaps.
+    """Begin while the launch before is ending; wait for its end before any access.
 
-    At the prompt and in eager mode it does nothing.
+    It stands before the first loop, and holds for all launches of the kernel. Needs an
+    NVIDIA GPU of capability 9.0. At the prompt and in eager mode it does nothing.
 
     Raises:
-        exc.NotSupportedYet: (compiled) always, for now.
-        exc.PdlPlacement: (compiled) in a device loop.
+        exc.PdlPlacement: (compiled) in a device loop, or after one.
+        exc.BackendUnsupported: (compiled) the GPU cannot do that.
     """
 
 
 @_decorators.api()
 def pdl_launch_dependents() -> None:
-    """Let the next launch begin before this one ends; see :func:`pdl_wait`."""
+    """Let the next launch begin before this one ends; see :func:`pdl_wait`.
+
+    It stands before the first loop or after the last one: the next launch may begin
+    when all programs of this one have begun, or when they are about to end.
+    """
 
 
 def _not_yet(op: Any) -> None:
     @_decorators.type_propagation(op)
     def trace(tracer: Any, *args: Any, **options: Any) -> None:
-        if op.name.startswith("pdl") and tracer.on_device:
-            raise exc.PdlPlacement(reason=f"hl.{op.name} stands in a device loop")
         raise exc.NotSupportedYet(feature=f"hl.{op.name} in a compiled kernel")
 
 
-for _op in (make_async_remote_copy, remote_barrier, pdl_wait, pdl_launch_dependents):
+def _overlaps(op: Any) -> None:
+    @_decorators.type_propagation(op)
+    def trace(tracer: Any) -> None:
+        if tracer.on_device:
+            raise exc.PdlPlacement(reason=f"hl.{op.name} stands in a device loop")
+        tracer.ir.overlap.note(op.name, len(tracer.ir.root_ids), tracer.env.device)
+
+
+for _op in (make_async_remote_copy, remote_barrier):
     _not_yet(_op)
+for _op in (pdl_wait, pdl_launch_dependents):
+    _overlaps(_op)

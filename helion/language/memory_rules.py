@@ -102,7 +102,7 @@ def load_codegen(state: CodegenState) -> ast.expr:
         access.extra_mask = state.expr_arg(2)
         access.extra_shape = list(state.fake_arg(2).shape)
     state.launch.order_after_store(access)
-    value = state.launch.indexing(state).load(access, state.launch.load_options(state))
+    value = state.launch.indexing(access).load(access, state.launch.load_options(state))
     return value
 
 
@@ -157,7 +157,8 @@ def store_codegen(state: CodegenState) -> ast.expr:
         access.extra_shape = list(state.fake_arg(3).shape)
     value = value_for(state, 2, access.tensor.dtype, shape)
     state.launch.note_store(access)
-    return state.launch.indexing(state).store(access, value)
+    access.store_options = state.launch.store_options(state)
+    return state.launch.indexing(access).store(access, value)
 
 
 def value_for(

@@ -14,10 +14,13 @@ import torch
 
 from helion import exc
 from helion._metrics import metrics
+from helion.autotuner.device_facts import device_facts
+from helion.autotuner.rank_configs import choose_default
 from helion.language.constexpr import ConstExpr, unwrap
-from helion.runtime import gradients
+from helion.runtime import explain as explanation
+from helion.runtime import gradients, tuning
 from helion.runtime.config import Config
-from helion.runtime.nested_inputs import call_nested, has_nested
+from helion.runtime.nested_inputs import call_nested, has_nested, nested_runner
 from helion.runtime.ref_mode import run_eagerly
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import tensors_in
@@ -25,15 +28,12 @@ from helion.runtime.specialization import tensors_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from helion._compiler.choose_indexing import IndexingChoice
     from helion._compiler.compile_environment import CompileEnvironment
+    from helion._compiler.kernel_facts import KernelFacts
     from helion._compiler.pipeline import HostProgram
     from helion.autotuner.config_spec import ConfigSpec
     from helion.runtime.kernel import Kernel
-
-_NO_SEARCH_HINT = (
-    "choose a config yourself with @helion.kernel(config=helion.Config(...)); "
-    "without one the default config is used"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,9 @@ class BoundKernel:
         self._late_args: tuple[Any, ...] | None = None
         self._guard: Callable[..., tuple[Any, ...]] | None = None
         self._config: Config | None = None
+        self._default: tuple[Config, Config] | None = None
         self._eager_config: Config | None = None
-        self._compiled: dict[Config, CompiledConfig] = {}
+        self._compile_cache: dict[Config, CompiledConfig] = {}
         self._lock = threading.RLock()
         self._config_locks: dict[Config, threading.Lock] = {}
         self._runners: dict[bool, Callable[..., Any]] = {}
@@ -72,6 +73,10 @@ class BoundKernel:
         return f"<bound kernel {self.kernel.name} on {self.device.type}>"
 
     # ---- facts ----
+
+    @property
+    def name(self) -> str:
+        return self.kernel.name
 
     @property
     def settings(self) -> Settings:
@@ -101,6 +106,21 @@ class BoundKernel:
         return self._program
 
     @functools.cached_property
+    def facts(self) -> KernelFacts:
+        """What the launches do, for the cost model; sizes are those of the example."""
+        from helion._compiler.gather_facts import gather_facts
+
+        return gather_facts(self.program.env, self.program.ir, self.name)
+
+    def _judged(self, pick: Config) -> Config:
+        """Return the default config, given the compiler's pick."""
+        if self._default is None or self._default[0] != pick:
+            device = device_facts(self.device)
+            found = choose_default(self.facts, device, self.config_spec, pick)
+            self._default = pick, found
+        return self._default[1]
+
+    @functools.cached_property
     def written_arguments(self) -> frozenset[int]:
         """Places, among all tensors in the arguments, of those the kernel changes."""
         program = self.program
@@ -128,6 +148,8 @@ class BoundKernel:
             if program.guards:
                 names = {"torch": torch, "math": math}
                 self._guard = eval(program.guards, names)
+            if self.device.type == "cuda":
+                program.env.config_spec.judge = self._judged
             self._program, self._late_args = program, None
 
     def accepts(self, args: Sequence[Any]) -> bool:
@@ -187,6 +209,21 @@ class BoundKernel:
         config = self._config_for_eager()
         return run_eagerly(self.kernel.fn, args, self.device, config)
 
+    def run_reference(self, *args: Any) -> Any:
+        """Run the body eagerly, with large tiles whatever the config."""
+        if has_nested(args):
+            return call_nested(self.run_reference, args)
+        return run_eagerly(self.kernel.fn, args, self.device, None)
+
+    def plain_arguments(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return all arguments by position, without marks, as functions take them."""
+        return tuple(map(unwrap, self.kernel.normalize_args(*args)))
+
+    def written_tensors(self, args: Sequence[Any]) -> list[torch.Tensor]:
+        """Return the tensors among plain arguments that the kernel changes."""
+        places = self.written_arguments
+        return [t for i, t in enumerate(tensors_in(args)) if i in places]
+
     def _config_for_eager(self) -> Config | None:
         if self._config is not None:
             return self._config
@@ -202,7 +239,7 @@ class BoundKernel:
 
     def set_config(self, config: Config | Mapping[str, Any]) -> None:
         """Use ``config`` in all following calls."""
-        normalized = self._normalized(config)
+        normalized = self.normalized(config)
         if self.device.type != "cpu" and not self.is_eager():
             self._run = self._compile(normalized, allow_print=True).function
             self._runners.clear()
@@ -212,27 +249,35 @@ class BoundKernel:
             self.kernel.forget_runners()
 
     def ensure_config_exists(self, args: Sequence[Any]) -> None:
-        """Install a config unless there is one: the decorator's, else the default."""
-        if self._config is not None:
-            return
-        if not self.configs and self.settings.autotune_effort != "none":
-            self.autotune(args)
-        self.set_config(self._implicit_config())
+        """Install a config unless there is one: the decorator's, else the default.
+
+        Before that comes a search where settings ask for it, or there are several.
+        """
+        if self._config is None:
+            tuning.ensure_tuned(self, args)
+        if self._config is None:
+            self.set_config(self._implicit_config())
+
+    @property
+    def installed_config(self) -> Config | None:
+        """The config of calls; None: the first call chooses."""
+        return self._config
 
     def _implicit_config(self) -> Config:
         if self._config is not None:
             return self._config
-        return self._first_of_configs() if self.configs else self._default_config()
+        return self._first_of_configs() if self.configs else self.default_config()
 
-    def _default_config(self) -> Config:
+    def default_config(self) -> Config:
+        """Return the config for a kernel without one, chosen without a search."""
         return self.program.default_config()
 
     def _first_of_configs(self) -> Config:
         if len(self.configs) > 1 and not self.kernel.has_warned:
             self.kernel.has_warned = True
             text = (
-                f"kernel {self.kernel.name} has {len(self.configs)} configs, but no "
-                "search to choose among them: the first one is used"
+                f"kernel {self.kernel.name} has {len(self.configs)} configs, and none "
+                "was timed yet: the first one is used"
             )
             exc.warn(exc.BaseWarning(text), self.settings.ignore_warnings)
         return self.configs[0]
@@ -242,16 +287,21 @@ class BoundKernel:
     ) -> Config:
         """Search for the best config, install and return it.
 
-        ``force=False`` is content with a config of the decorator, or an installed one.
+        Several configs of the decorator are the only candidates. ``force=False`` is
+        content with its one config, or an installed one. Kernels that run eagerly are
+        not timed: what is returned is their config on a GPU.
+
+        Args:
+            args: what to run the kernel on.
+            force: search again.
+            options: ``search=``, a name or class, then over the whole space; arguments
+                of its constructor; ``autotune_...`` settings for this search alone.
 
         Raises:
-            exc.AutotuneError: always if it has to search, which is not there yet.
+            exc.NoConfigFound: no config worked.
+            exc.AutotuneError: the kernel cannot be tuned on these arguments.
         """
-        if not force and (self.configs or self._config is not None):
-            self.set_config(self._implicit_config())
-            return self._implicit_config()
-        self.settings.check_autotuning_disabled()
-        raise no_search(self.kernel.name)
+        return tuning.tune(self, args, force, options)
 
     # ---- compiling ----
 
@@ -265,24 +315,50 @@ class BoundKernel:
 
         None means the installed config, else the decorator's, else the default one.
         """
-        return self._compile(self._normalized(config), allow_print).function
+        return self._compile(self.normalized(config), allow_print).function
 
-    bench_compile_config = compile_config
+    def bench_compile_config(
+        self, config: Config | Mapping[str, Any] | None = None
+    ) -> Callable[..., Any]:
+        """Return what a search runs for ``config``: silent, nested tensors allowed."""
+        function = self._compile(self.normalized(config), False).function
+        return nested_runner(function) if self.env.jagged else function
 
     def to_triton_code(self, config: Config | Mapping[str, Any] | None = None) -> str:
         """Return the text of the module for ``config``; no GPU is needed."""
-        return self._emit(self._normalized(config))
+        return self._emit(self.normalized(config))
 
     to_code = to_triton_code
+
+    def indexing_report(
+        self, config: Config | Mapping[str, Any] | None = None
+    ) -> list[IndexingChoice]:
+        """Return how ``config`` addresses each load, store and atomic, and why.
+
+        A mode that cannot be had where it was asked for is replaced by pointers; the
+        entry of that operation has the reason.
+        """
+        return self.program.indexing_choices(self.normalized(config))
+
+    def explain(
+        self, config: Config | Mapping[str, Any] | None = None
+    ) -> explanation.Explanation:
+        """Return what the cost model expects of ``config``: print it, or its JSON.
+
+        Bytes, operations, floor, time, registers, shared memory, programs and what
+        limits them, by launch, and how each operation is addressed. Nothing is run.
+        """
+        return explanation.explain(self, config)
 
     def get_cached_path(
         self, config: Config | Mapping[str, Any] | None = None
     ) -> str | None:
         """Return the file of the module for ``config``; None: it is not compiled."""
-        found = self._compiled.get(self._normalized(config))
+        found = self._compile_cache.get(self.normalized(config))
         return None if found is None else found.path
 
-    def _normalized(self, config: Config | Mapping[str, Any] | None) -> Config:
+    def normalized(self, config: Config | Mapping[str, Any] | None) -> Config:
+        """Return the complete form of a config; None: of the one that is used."""
         chosen = self._implicit_config() if config is None else config
         return self.config_spec.normalize(chosen)
 
@@ -291,17 +367,17 @@ class BoundKernel:
         return self.program.generate(config)
 
     def _compile(self, config: Config, allow_print: bool) -> CompiledConfig:
-        found = self._compiled.get(config)
+        found = self._compile_cache.get(config)
         if found is not None:
             return found
         with self._lock:
             lock = self._config_locks.setdefault(config, threading.Lock())
         # Different configs compile at the same time, one config only once.
         with lock:
-            if config not in self._compiled:
+            if config not in self._compile_cache:
                 text = self._emit(config)
-                self._compiled[config] = self._load(text, allow_print)
-        return self._compiled[config]
+                self._compile_cache[config] = self._load(text, allow_print)
+        return self._compile_cache[config]
 
     def _load(self, text: str, allow_print: bool) -> CompiledConfig:
         from torch._inductor.codecache import PyCodeCache
@@ -327,18 +403,12 @@ class BoundKernel:
         return f"@helion.kernel({', '.join(words)})"
 
 
-def no_search(name: str) -> exc.AutotuneError:
-    """Make the error for a wish to tune the kernel called ``name``."""
-    reason = f"kernel {name} cannot be tuned: the search is not there yet"
-    return exc.AutotuneError(reason=reason, hint=_NO_SEARCH_HINT)
-
-
 def _changed_settings(settings: Settings) -> list[str]:
     """Return ``name=value`` of what changes the code and is not as declared."""
     words = [f"static_shapes={settings.static_shapes}"]
     for item in dataclasses.fields(settings):
         default = item.metadata["default"]
-        is_other = item.name.startswith(("autotune_", "print_", "ignore_"))
+        is_other = item.name.startswith(("autotune", "print_", "ignore_", "force_"))
         if is_other or callable(default) or item.name in ("static_shapes", "ref_mode"):
             continue
         if (value := getattr(settings, item.name)) != default:

@@ -135,6 +135,14 @@ class Config(Mapping[str, Any]):
         return self._list("reduction_splits")
 
     @property
+    def loop_splits(self) -> list[int]:
+        return self._list("loop_splits")
+
+    @property
+    def split_mode(self) -> str:
+        return self._choice("split_mode")
+
+    @property
     def reduction_loops(self) -> list[int | None]:
         return self._list("reduction_loops")
 
@@ -161,6 +169,14 @@ class Config(Mapping[str, Any]):
     @property
     def static_ranges(self) -> list[bool]:
         return self._list("static_ranges")
+
+    @property
+    def peel_masks(self) -> list[bool]:
+        return self._list("peel_masks")
+
+    @property
+    def swap_products(self) -> list[bool]:
+        return self._list("swap_products")
 
     @property
     def num_warps(self) -> int:
@@ -195,12 +211,28 @@ class Config(Mapping[str, Any]):
         return self._list("load_eviction_policies")
 
     @property
+    def load_cache_modifiers(self) -> str | list[str]:
+        return self._list("load_cache_modifiers")
+
+    @property
+    def store_cache_modifiers(self) -> str | list[str]:
+        return self._list("store_cache_modifiers")
+
+    @property
+    def launch_pdl(self) -> bool:
+        return self._choice("launch_pdl")
+
+    @property
+    def xcd_remap(self) -> bool:
+        return self._choice("xcd_remap")
+
+    @property
     def advanced_controls_file(self) -> str:
-        return self._values.get("advanced_controls_file", "")
+        return self._choice("advanced_controls_file")
 
     @property
     def epilogue_subtile(self) -> int | None:
-        return self._values.get("epilogue_subtile")
+        return self._choice("epilogue_subtile")
 
 
 def _frozen(value: Any) -> Any:

@@ -20,13 +20,14 @@ from torch.compiler import is_dynamo_compiling
 from helion import exc
 from helion._metrics import metrics
 from helion.language.constexpr import ConstExpr, unwrap
-from helion.runtime.bound_kernel import BoundKernel, no_search
+from helion.runtime.bound_kernel import BoundKernel
 from helion.runtime.config import Config
 from helion.runtime.device import on_device
 from helion.runtime.gradients import needs_gradient
 from helion.runtime.nested_inputs import has_nested, nested_runner, stand_ins
 from helion.runtime.settings import RefMode, Settings
 from helion.runtime.specialization import Facts, Specializer, kernel_device, tensors_in
+from helion.runtime.tuning import no_search
 
 __all__ = ["Kernel", "jit", "kernel"]
 
@@ -143,11 +144,12 @@ class Kernel:
             plan.runners[facts] = nested_runner(self)
             return plan.runners[facts]
         key = self._specializer.key(args)
+        bound = self._bound_for(key, args)
+        self._refuse_fakes(bound, args)
+        if not bound.is_eager():
+            # Without the lock: a search may call other kernels, or this one.
+            bound.ensure_config_exists(args)
         with self._lock:
-            bound = self._bound_for(key, args)
-            self._refuse_fakes(bound, args)
-            if not bound.is_eager():
-                bound.ensure_config_exists(args)
             runner = self._runner_of(bound, key, args)
             if len(plan.runners) >= MAX_RUNNERS:
                 plan.runners.clear()
@@ -158,7 +160,8 @@ class Kernel:
         self, bound: BoundKernel, key: Hashable, args: tuple[Any, ...]
     ) -> Runner:
         """Return a function that runs all calls with the facts of this one."""
-        variants = self._bound[key]
+        # A reset in another thread may have dropped it.
+        variants = self._bound.get(key, [bound])
         is_wrapped = ConstExpr in map(type, args)
         with_gradient = needs_gradient(args)
         is_sole = bound.device.type != "cpu" and bound.is_unconditional

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from helion import exc
+from helion.runtime.descriptors import descriptor_type
 from helion.runtime.ready_kernel import ready_kernel
+from helion.runtime.scratch import ensure_allocator
 
 if TYPE_CHECKING:
     from helion.runtime.ready_kernel import ReadyKernel
@@ -177,6 +179,7 @@ class DirectLauncher:
         options: dict[str, Any],
     ) -> Any:
         options = {**options, "num_warps": num_warps, "num_stages": num_stages}
+        ensure_allocator()
         with _clear_errors(self.jit_fn):
             return self.jit_fn.run(*args, grid=grid, warmup=False, **options)
 
@@ -236,7 +239,7 @@ def _new_plan(kinds: tuple[type, ...], constant: tuple[bool, ...]) -> Plan:
     Its function is straight-line code, because it runs on every call.
     """
     texts = [
-        (_CONSTANT_FACTS if is_constant else _FACTS).get(kind)
+        _CONSTANT_FACTS.get(kind) if is_constant else _fact_text(kind)
         for kind, is_constant in zip(kinds, constant)
     ]
     if None in texts:
@@ -252,6 +255,14 @@ def _new_plan(kinds: tuple[type, ...], constant: tuple[bool, ...]) -> Plan:
     namespace: dict[str, Any] = {f"k{p}": kind for p, kind in zip(places, kinds)}
     text = f"lambda {names}: (({facts}), ({values})) if {known} else None"
     return eval(text, {**namespace, "wide": _wide_fact}), {}
+
+
+def _fact_text(kind: type) -> str | None:
+    """Return the source of the facts about an argument; None: they are not known."""
+    found = _FACTS.get(kind)
+    if found is None and kind.__name__ == "HostDescriptor":
+        return "a{0}.facts" if kind is descriptor_type() else None
+    return found
 
 
 def _wide_fact(number: int) -> Hashable:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import logging
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helion import exc
@@ -40,6 +42,11 @@ def _positive(value: Any) -> int:
     if number == 0:
         raise ValueError("must be at least 1")
     return number
+
+
+def _file_names(value: Any) -> list[str]:
+    names = value.split(",") if isinstance(value, str) else value
+    return [str(name).strip() for name in names if str(name).strip()]
 
 
 def _natural(value: Any) -> int:
@@ -119,11 +126,44 @@ def _log_level(value: Any) -> int:
     return _natural(value)
 
 
+def _fraction(value: Any) -> float:
+    number = float(value)
+    if not number >= 0:
+        raise ValueError("must be a number that is not negative")
+    return number
+
+
+def _search(value: Any) -> Any:
+    if callable(value) or (isinstance(value, str) and value):
+        return value
+    raise ValueError("must be the name of a search, or a callable that makes one")
+
+
+def _callable(value: Any) -> Any:
+    if callable(value):
+        return value
+    raise ValueError("must be callable")
+
+
+def _knob_values(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        is_text = value.lstrip().startswith("{")
+        value = json.loads(value if is_text else Path(value).read_text())
+    return dict(value)
+
+
+def _configs(value: Any) -> list[Any]:
+    given = [value] if hasattr(value, "keys") else list(value)
+    if not all(hasattr(item, "keys") for item in given):
+        raise ValueError("must be configs: helion.Config or dicts")
+    return given
+
+
 def _setting(env: str, parse: Callable[[Any], Any], default: Any, doc: str) -> Any:
-    """Declare a field: its variable, the reading of values, its default and meaning."""
+    """Declare a field: its variable ("": none), reader, default and meaning."""
 
     def initial() -> Any:
-        text = os.environ.get(env, "")
+        text = os.environ.get(env, "") if env else ""
         if text.strip():
             return _parsed(env, parse, text)
         return default() if callable(default) else default
@@ -161,6 +201,13 @@ class Settings:
         _index_dtype,
         None,
         "dtype of index arithmetic; None: int32, or int64 for large tensors",
+    )
+    fp8_fast_accumulation: bool = _setting(
+        "HELION_FP8_FAST_ACCUMULATION",
+        _bool,
+        False,
+        "sums of products of 8-bit floats stay in the tensor core, which keeps 14 bits"
+        " of them on Hopper; else they are added to float32 after 128 products",
     )
     dot_precision: str = _setting(
         "TRITON_F32_DEFAULT",
@@ -222,6 +269,18 @@ class Settings:
         True,
         "search range_warp_specializes where the device can do it",
     )
+    autotune_force_persistent: bool = _setting(
+        "HELION_AUTOTUNE_FORCE_PERSISTENT",
+        _bool,
+        False,
+        "search and default to persistent program ids only",
+    )
+    autotune_search_acf: list[str] = _setting(
+        "HELION_AUTOTUNE_SEARCH_ACF",
+        _file_names,
+        list,
+        "files of controls for NVIDIA's assembler to search, divided by commas",
+    )
     persistent_reserved_sms: int = _setting(
         "HELION_PERSISTENT_RESERVED_SMS",
         _natural,
@@ -252,8 +311,110 @@ class Settings:
         "none",
         "how long the first call searches; none: it uses the default config",
     )
+    autotuner_fn: Callable[..., Any] | str | None = _setting(
+        "HELION_AUTOTUNER",
+        _search,
+        None,
+        "a search by name, or what makes one of a bound kernel and arguments",
+    )
+    force_autotune: bool = _setting(
+        "HELION_FORCE_AUTOTUNE",
+        _bool,
+        False,
+        "the first call searches, also where the decorator gives configs",
+    )
+    autotune_budget_seconds: int | None = _setting(
+        "HELION_AUTOTUNE_BUDGET_SECONDS",
+        _natural,
+        None,
+        "after so long a search tries nothing new",
+    )
+    autotune_max_generations: int | None = _setting(
+        "HELION_AUTOTUNE_MAX_GENERATIONS",
+        _natural,
+        None,
+        "generations of a search that has them",
+    )
+    autotune_compile_timeout: int = _setting(
+        "HELION_AUTOTUNE_COMPILE_TIMEOUT",
+        _natural,
+        60,
+        "a config that takes more seconds from text to first result is given up",
+    )
+    autotune_benchmark_timeout: int = _setting(
+        "HELION_AUTOTUNE_BENCHMARK_TIMEOUT",
+        _natural,
+        30,
+        "a config whose single run takes more seconds is given up",
+    )
+    autotune_accuracy_check: bool = _setting(
+        "HELION_AUTOTUNE_ACCURACY_CHECK",
+        _bool,
+        True,
+        "compare the results of each config with those of the body run eagerly",
+    )
+    autotune_baseline_fn: Callable[..., Any] | None = _setting(
+        "", _callable, None, "what gives the right results in place of the body"
+    )
+    autotune_baseline_atol: float | None = _setting(
+        "", _fraction, None, "absolute tolerance; None: by dtype and size of the values"
+    )
+    autotune_baseline_rtol: float | None = _setting(
+        "", _fraction, None, "relative tolerance; None: by dtype"
+    )
+    autotune_baseline_accuracy_check_fn: Callable[..., None] | None = _setting(
+        "",
+        _callable,
+        None,
+        "called with a result and the right one; raises AssertionError if they differ",
+    )
+    autotune_benchmark_fn: Callable[..., list[float]] | None = _setting(
+        "",
+        _callable,
+        None,
+        "timer: called with callables, repeat= and desc=, returns milliseconds",
+    )
+    autotune_rebenchmark_threshold: float | None = _setting(
+        "HELION_REBENCHMARK_THRESHOLD",
+        _fraction,
+        None,
+        "configs up to so many times the least time are timed again at the end",
+    )
+    autotune_ignore_errors: bool = _setting(
+        "HELION_AUTOTUNE_IGNORE_ERRORS",
+        _bool,
+        False,
+        "do not print errors of configs that are none of the expected kinds",
+    )
+    autotune_config_overrides: dict[str, Any] = _setting(
+        "HELION_AUTOTUNE_CONFIG_OVERRIDES",
+        _knob_values,
+        dict,
+        "knobs that have these values in every config of a search (JSON or a file)",
+    )
+    autotune_config_filter: Callable[..., Any] | None = _setting(
+        "",
+        _callable,
+        None,
+        "called with each config; returns the one to try instead, or None",
+    )
+    autotune_seed_configs: list[Any] | None = _setting(
+        "", _configs, None, "configs that a search tries beside the default one"
+    )
+    autotune_progress_bar: bool = _setting(
+        "HELION_AUTOTUNE_PROGRESS_BAR",
+        _bool,
+        True,
+        "show how far a search is, on a terminal that has the package rich",
+    )
     autotune_log_level: int = _setting(
         "HELION_AUTOTUNE_LOG_LEVEL", _log_level, logging.INFO, "0 silences a search"
+    )
+    autotune_log: str | None = _setting(
+        "HELION_AUTOTUNE_LOG",
+        os.fspath,
+        None,
+        "base of two paths: .csv for each config tried, .log for the messages",
     )
     autotune_random_seed: int = _setting(
         "HELION_AUTOTUNE_RANDOM_SEED",

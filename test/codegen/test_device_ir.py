@@ -23,7 +23,7 @@ from helion._compiler.device_ir import (
     RootGraphInfo,
     WhileLoopGraphInfo,
 )
-from helion._compiler.lowering import APIFuncLowering, ControlFlowLowering
+from helion._compiler.lowering_kinds import APIFuncLowering, ControlFlowLowering
 from helion._compiler.pipeline import compile_function
 from helion._compiler.reduction_strategy import LoopedReductionStrategy
 from helion._compiler.reduction_strategy_base import PersistentReductionStrategy
@@ -264,7 +264,9 @@ def test_op_rules_see_config_and_indexing(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setitem(node.meta, "lowering", spied)
     bound.to_triton_code({"block_sizes": [4, 8]})
     assert [s.config.block_sizes for s in states] == [[4, 8]] * 2
-    assert all(s.launch.indexing(s).load and s.launch.axes for s in states)
+    for state in states:
+        access = state.launch.access(state, list(state.value.shape))
+        assert state.launch.indexing(access).load and state.launch.axes
 
 
 # ---- replay ----

@@ -97,6 +97,8 @@ def order() -> list[Case]:
         s.cumsum(0)
         torch.cumsum(s,-1,dtype=torch.float32) torch.cumsum(g,1) g.cumprod(1)"""
     found += cases(family, NUMERIC, *texts.split(), layout="whole", scale=4)
+    texts = "torch.histc(g,7,-1.5,2) g.histc(5) torch.histc(x,bins=9,min=0,max=3)"
+    found += cases(family, WIDE, *texts.split(), layout="whole", exact=True)
     texts = """torch.logcumsumexp(g,-1) torch.quantile(g,0.25,-1)
         torch.quantile(x,0.6,1,keepdim=True) g.quantile(0.5,0,interpolation='lower')
         torch.nanquantile(x,0.5)

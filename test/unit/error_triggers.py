@@ -320,6 +320,7 @@ WARNED_ON_DEVICE: dict[str, str] = {
 
 # Ours is the superset: the program that the class refuses elsewhere works here.
 WORKING: dict[str, str] = {
+    "PdlStateWithoutWait": "every launch of a kernel with hl.pdl_wait() waits",
     "ClosuresNotSupported": "a kernel may use variables of an enclosing function",
     "NestedGridLoop": "a tile loop may stand under if and for",
     "TopLevelStatementBetweenLoops": "any Python may stand between two tile loops",
@@ -335,18 +336,14 @@ WORKING: dict[str, str] = {
     "TensorOperationsInHostCall": "TensorOperationInWrapper is printed",
     "BlockSizeIgnoredInInterpretMode": "eager mode uses the block sizes of a Config",
     "ErrorCompilingKernel": "every error is raised as itself",
+    "TritonError": "an error of a config does not end a search",
 }
 # Their features come later, or only other backends raise them.
 LATER: dict[str, str] = {
     "MissingEnableTile": "another backend",
     "CuteBackendUnavailable": "another backend",
     "ProcessGroupNameNotFound": "distributed kernels",
-    "PdlStateWithoutWait": "launch overlap",
     "BlockPtrIndexingUnavailable": "Triton 3.9, which no test runs with",
-    "NoConfigFound": "search",
-    "NotEnoughConfigs": "search",
-    "TritonError": "search",
-    "TritonUnrecoverableRuntimeError": "search",
     "CacheAssertionError": "the cache of found Configs",
     "InconsistantConfigsAcrossRanks": "distributed search",
     "NoAOTHeuristicWarning": "heuristics made ahead of time",
@@ -358,7 +355,12 @@ LATER: dict[str, str] = {
     "StackTensorExampleOnDevice": "stack tensors",
 }
 # Tested where their feature is: the text of the file names the class.
-ELSEWHERE: dict[str, str] = {"EagerBackward": "test/numerics/test_autograd.py"}
+ELSEWHERE: dict[str, str] = {
+    "EagerBackward": "test/numerics/test_autograd.py",
+    "NoConfigFound": "test/autotuner/test_base_search.py",
+    "NotEnoughConfigs": "test/autotuner/test_searches.py",
+    "TritonUnrecoverableRuntimeError": "test/autotuner/test_base_search.py",
+}
 ROOTS = ("Base", "BaseError", "BaseWarning", "_WrapException")
 
 

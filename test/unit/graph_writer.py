@@ -19,7 +19,7 @@ from helion._compiler.device_ir import (
     _mask_to,
     _reduction_loop,
 )
-from helion._compiler.lowering import (
+from helion._compiler.lowering_kinds import (
     APIFuncLowering,
     ControlFlowLowering,
     PointwiseLowering,

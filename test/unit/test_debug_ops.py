@@ -138,7 +138,5 @@ def test_overlapping_launches_are_nothing_in_eager_mode() -> None:
     assert hl.pdl_wait() is None
     assert hl.pdl_launch_dependents() is None
     for name in ("pdl_wait", "pdl_launch_dependents"):
-        on_host = faults.fault(faults.host_text(f"hl.{name}()"))
-        assert type(on_host) is exc.NotSupportedYet
         on_device = faults.fault(faults.device_text(f"hl.{name}()"))
         assert type(on_device) is exc.PdlPlacement

@@ -457,26 +457,18 @@ def test_fake_tensors_are_bound_but_not_run():
     assert "def add" in kernel.bind((fake_cuda(), fake_cuda())).to_code()
 
 
-def test_first_of_several_configs_is_used_with_one_warning(emitted, capsys):
-    configs = [{"block_sizes": [16]}, {"block_sizes": [8]}]
-    kernel = helion.kernel(add, configs=configs)
-    for size in (8, 9, 8):
-        assert kernel(vector(size), vector(size))[0] == [16]
+def test_first_of_several_configs_is_used_eagerly_with_one_warning(capsys):
+    configs = [{"block_sizes": [4]}, {"block_sizes": [2]}]
+    kernel = helion.kernel(tile_lengths, configs=configs)
+    for _ in range(3):
+        assert kernel(vector()) == [4, 4]
     assert capsys.readouterr().err.count("has 2 configs") == 1
 
 
-def test_tuning_says_that_it_is_not_there():
+def test_several_sets_of_arguments_cannot_be_tuned_for():
     kernel = helion.kernel(add, config={"block_sizes": [16]})
-    args = (vector(), vector())
-    for tune in (kernel.autotune, kernel.bind(args).autotune, kernel.autotune_multi):
-        with pytest.raises(exc.AutotuneError, match="config="):
-            tune(args)
-    assert kernel.autotune(args, force=False).block_sizes == [16]
-
-
-def test_effort_asks_for_a_search(emitted):
-    with pytest.raises(exc.AutotuneError):
-        helion.kernel(add, autotune_effort="quick")(vector(), vector())
+    with pytest.raises(exc.AutotuneError, match="config="):
+        kernel.autotune_multi([(vector(), vector())])
 
 
 def test_output_code_is_printed_once_per_config(capsys):

@@ -25,7 +25,7 @@ class FakeLauncher:
     def __call__(self, x, y, z, stream, function, meta, *rest):
         self.seen.append((x, y, z, stream, function, meta, *rest))
         hooks, args = rest[:3], rest[3:]
-        head = (x, y, z, stream, function, False, False)
+        head = (x, y, z, stream, function, False, self.launch_pdl)
         if self.order == "3.6":
             self.launch(*head, None, None, meta, *hooks, *args)
         elif self.order == "3.7":
@@ -138,6 +138,15 @@ def test_kernels_start_by_the_c_function_with_addresses(loaded):
     assert given == loaded.start.calls[-1]
 
 
+def test_overlapping_kernels_start_by_the_c_function_too(loaded):
+    loaded.launcher.launch_pdl = True
+    x = torch.zeros(8)
+    for _ in range(2):
+        launch(loaded, x)
+    (given,) = loaded.start.calls
+    assert given[6] is True
+
+
 def python_start(*args):
     """Stands for a wrapper that prepares arguments for the C function."""
 
@@ -148,7 +157,6 @@ def python_start(*args):
         {"global_scratch_size": 128},
         {"profile_scratch_size": 128},
         {"launch_cooperative_grid": True},
-        {"launch_pdl": True},
         {"num_ctas": 2},
         {"launch": python_start},
         {"order": "unknown"},

@@ -107,3 +107,48 @@ def test_searching_can_be_forbidden_late(monkeypatch):
     monkeypatch.setenv("HELION_DISALLOW_AUTOTUNING", "1")
     with pytest.raises(exc.AutotuningDisallowedInEnvironment, match="config="):
         settings.check_autotuning_disabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("HELION_AUTOTUNER", "RandomSearch", "autotuner_fn", "RandomSearch"),
+        ("HELION_FORCE_AUTOTUNE", "1", "force_autotune", True),
+        ("HELION_AUTOTUNE_BUDGET_SECONDS", "30", "autotune_budget_seconds", 30),
+        ("HELION_AUTOTUNE_MAX_GENERATIONS", "4", "autotune_max_generations", 4),
+        ("HELION_AUTOTUNE_ACCURACY_CHECK", "no", "autotune_accuracy_check", False),
+        ("HELION_REBENCHMARK_THRESHOLD", "1.2", "autotune_rebenchmark_threshold", 1.2),
+        (
+            "HELION_AUTOTUNE_CONFIG_OVERRIDES",
+            '{"num_warps": 8}',
+            "autotune_config_overrides",
+            {"num_warps": 8},
+        ),
+        ("HELION_AUTOTUNE_LOG", "logs/run", "autotune_log", "logs/run"),
+    ],
+)
+def test_environment_of_a_search(monkeypatch, name, text, field, value):
+    monkeypatch.setenv(name, text)
+    assert getattr(Settings(), field) == value
+
+
+def test_overrides_of_a_search_from_a_file(tmp_path):
+    path = tmp_path / "pinned.json"
+    path.write_text('{"block_sizes": [16]}')
+    settings = Settings(autotune_config_overrides=str(path))
+    assert settings.autotune_config_overrides == {"block_sizes": [16]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"autotune_baseline_fn": 3},
+        {"autotune_baseline_atol": -1.0},
+        {"autotune_seed_configs": [3]},
+        {"autotuner_fn": 3},
+    ],
+    ids=str,
+)
+def test_wrong_settings_of_a_search(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Settings(**wrong)

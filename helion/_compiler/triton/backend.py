@@ -45,14 +45,29 @@ TRITON = Backend(
         "device_folds": "from helion._compiler.triton import device_folds",
         "device_math": "from helion._compiler.triton import device_math",
         "low_bits": "from helion._compiler.triton import low_bits",
+        "device_histograms": ("from helion._compiler.triton import device_histograms"),
         "device_sorts": "from helion._compiler.triton import device_sorts",
         "tl_math": IMPORTS["tl_math"],
+        "gdc_wait": "from helion._compiler.triton.launch_overlap import gdc_wait",
+        "gdc_launch_dependents": (
+            "from helion._compiler.triton.launch_overlap import gdc_launch_dependents"
+        ),
         "math": "import math",
         "_default_launcher": (
             "from helion.runtime.launcher import default_launcher as _default_launcher"
         ),
+        "_aligned": "from helion.runtime.descriptors import aligned as _aligned",
+        "_describable": (
+            "from helion.runtime.descriptors import describable as _describable"
+        ),
+        "_descriptor": (
+            "from helion.runtime.descriptors import descriptor as _descriptor"
+        ),
         "_draw_seed": (
             "from helion.language.random_ops import draw_seed as _draw_seed"
+        ),
+        "_arrival_counters": (
+            "from helion.runtime.arrivals import arrival_counters as _arrival_counters"
         ),
         "_num_sms": "from helion.runtime.device import num_sms as _num_sms",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,7 @@ class MaxSumExpFold:
         peak = state.lift(_fold("max", value, dim, fake.dtype), "peak")
         finite = self._finite(state, peak)
         wide = _expand(state, finite, fake, dim)
-        power = self._exp(state, expr("{v} - {m}", v=value, m=wide))
+        power = self._term(state, expr("{v} - {m}", v=value, m=wide))
         return [peak, state.lift(expr(_FOLDS["sum"], v=power, dim=dim), "part")]
 
     def _finite(self, state: CodegenState, peak: ast.expr) -> ast.expr:
@@ -182,6 +183,16 @@ class MaxSumExpFold:
     def _exp(self, state: CodegenState, power: ast.expr) -> ast.expr:
         is_base_2 = state.node.args[2]
         return expr("tl.exp2({p})" if is_base_2 else "tl.exp({p})", p=power)
+
+    def _term(self, state: CodegenState, power: ast.expr) -> ast.expr:
+        """Return an exponential that is added to 1, that of the maximum.
+
+        ``tl.exp`` is this product and three instructions more, for results so small
+        that they are no normal numbers.
+        """
+        if state.node.args[2] or state.fake_arg(0).dtype != torch.float32:
+            return self._exp(state, power)
+        return expr(f"tl.exp2(({{p}}) * {math.log2(math.e)})", p=power)
 
     def initial(self, state: CodegenState) -> list[ast.expr]:
         return [_identity(state), _identity(state, 0)]
