@@ -11,7 +11,7 @@ import helion.language as hl
 from helion import _testing
 
 # Keys of one program. Short enough that a few sequences fill the GPU.
-CHUNK = 256
+CHUNK = 512
 
 
 @helion.kernel
@@ -59,10 +59,10 @@ def decode_attention(
             m_i = m_new
         part[row, chunk, :, :] = acc / torch.clamp(l_i, min=1.0e-30)[:, None]
         lse[row, chunk, :] = m_i + torch.log(l_i)
-    for row in hl.grid(rows):
-        share = torch.softmax(lse[row, :, :], dim=0)
-        total = torch.sum(part[row, :, :, :] * share[:, :, None], dim=0)
-        out[row, :, :] = total.to(out.dtype)
+    for row, member in hl.grid([rows, group]):
+        share = torch.softmax(lse[row, :, member], dim=0)
+        total = torch.sum(part[row, :, member, :] * share[:, None], dim=0)
+        out[row, member, :] = total.to(out.dtype)
     return out.view(q.size())
 
 

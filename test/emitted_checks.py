@@ -20,10 +20,11 @@ def problems(code: str, cap: int = CAP) -> list[str]:
     """Return what is wrong with a module, as lines of text."""
     functions = [n for n in ast.parse(code).body if isinstance(n, ast.FunctionDef)]
     found: list[str] = []
-    values = constants(functions)
+    values, described = constants(functions), descriptors(functions)
     for function in functions:
         if function.name.startswith("_helion_") and function.decorator_list:
             blocks = Blocks(values, cap)
+            blocks.shapes.update(described.get(function.name, {}))
             blocks.run(function.body)
             found += [f"{function.name}: {text}" for text in blocks.found]
             found += [f"{function.name}: {n} may be unset" for n in unset(function)]
@@ -42,6 +43,19 @@ def constants(functions: Sequence[ast.FunctionDef]) -> dict[str, int]:
         if isinstance(target, ast.Name) and target.id.startswith("_")
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, int)
     }
+
+
+def descriptors(functions: Sequence[ast.FunctionDef]) -> dict[str, dict[str, Shape]]:
+    """Return by kernel the blocks of the descriptors that wrappers pass to it."""
+    parameters = {f.name: f.args.args for f in functions}
+    found: dict[str, dict[str, Shape]] = {}
+    for call in (n for f in functions for n in ast.walk(f) if isinstance(n, ast.Call)):
+        name = ast.unparse(call.args[0]) if call.args else ""
+        for given, parameter in zip(call.args[2:], parameters.get(name, ())):
+            if isinstance(given, ast.Call) and ast.unparse(given.func) == "_descriptor":
+                shape = ast.literal_eval(given.args[1])
+                found.setdefault(name, {})[parameter.arg] = shape
+    return found
 
 
 # -- (a) sizes of blocks --------------------------------------------------------------
@@ -141,6 +155,12 @@ class Blocks:
     def _call_arange(self, args: Sequence[ast.expr]) -> Shape | None:
         first, last = (self.number(a) for a in args)
         return None if first is None or last is None else (last - first,)
+
+    def _call_make_tensor_descriptor(self, args: Sequence[ast.expr]) -> Shape | None:
+        return self.listed(args[3])
+
+    def _call_make_block_ptr(self, args: Sequence[ast.expr]) -> Shape | None:
+        return self.listed(args[4])
 
     def _call_full(self, args: Sequence[ast.expr]) -> Shape | None:
         return self.listed(args[0])

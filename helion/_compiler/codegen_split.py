@@ -229,12 +229,10 @@ class Partials:
 
     def tile(self, fn: DeviceFunction) -> ast.expr:
         """Return the number of this tile."""
-        first, *rest = self.axes
-        number: ast.expr = expr(first.pid)
-        total = first.device_count
-        for axis in rest:
-            number = expr(f"{{t}} + {axis.pid} * ({{n}})", t=number, n=total)
-            total = expr("{n} * {c}", n=total, c=axis.device_count)
+        *faster, slowest = self.axes
+        number = expr(slowest.pid)
+        for axis in reversed(faster):
+            number = expr(f"{{t}} * {{n}} + {axis.pid}", t=number, n=axis.count(fn))
         return fn.share(number, "tile")
 
 

@@ -115,8 +115,11 @@ class ProductPicker(Launch):
 
     def _shape_of_made(self, problem: Problem) -> TileShape:
         """Return a tile that leaves registers for the making of a side."""
-        rows = min(max(next_power(problem.m), 16), 64)
         columns = min(max(next_power(problem.n), 16), 64)
+        if self.uses("split") and problem.m > 64:
+            # What is taken apart passes through shared memory anyway.
+            return TileShape(128, columns, 128, 4, 1, 1.0)
+        rows = min(max(next_power(problem.m), 16), 64)
         depth = 128 if rows < 64 else 256
         return TileShape(rows, columns, depth, 4, 3 if rows < 64 else 4, 1.0)
 

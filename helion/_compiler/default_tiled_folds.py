@@ -15,7 +15,7 @@ TILE_NUMEL = 16384
 TURN_NUMEL = 4096
 # What an SM should have under way, to keep its share of the memory busy.
 BYTES_UNDER_WAY = 32 * 1024
-COLUMNS = 32
+COLUMNS = 64
 FEWEST_ROWS = 8
 MOST_ROWS = 128
 FEW_PROGRAMS = 2
@@ -64,10 +64,11 @@ class TiledFoldPicker(Launch):
 
     def _deepen(self, inner: list[int]) -> None:
         """Let a loop read so many rows a turn that enough bytes are under way."""
-        per_sm = min(max(self._programs() // self.sms(), 1), 8)
-        least = BYTES_UNDER_WAY // (per_sm * max(self.narrowest(), 2))
-        row = self.widest(self.sizes)
-        rows = floor_power(max(max(TURN_NUMEL, least) // row, 1))
+        per_sm = min(self._programs() / self.sms(), 8)
+        least = int(BYTES_UNDER_WAY / (max(per_sm, 0.5) * max(self.narrowest(), 2)))
+        # Where every turn exchanges values, fewer of them count more.
+        turn = 2 * TURN_NUMEL if self._folds_in_loops() else TURN_NUMEL
+        rows = floor_power(max(max(turn, least) // self.widest(self.sizes), 1))
         for block_id in inner:
             self.sizes[block_id] = self.clamped(block_id, min(rows, MOST_ROWS))
 
@@ -80,7 +81,9 @@ class TiledFoldPicker(Launch):
 
     def _shrink(self, axes: list[int], least: int) -> None:
         """Halve the longest of some axes until the widest value is small enough."""
-        while self.widest(self.sizes) > TILE_NUMEL:
+        # Few programs are all that an SM has: they hold more.
+        most = TILE_NUMEL * (1 + (self._programs() < self.sms()))
+        while self.widest(self.sizes) > most:
             long = [b for b in axes if self.sizes[b] > self._least(b, least)]
             if not long:
                 return

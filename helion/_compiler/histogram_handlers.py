@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-MAX_BINS = 8192
+MAX_BINS = 4096
 """Each thread holds 1/32 of the counters of its warp, in code without loops."""
 
 

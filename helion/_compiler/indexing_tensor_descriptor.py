@@ -119,7 +119,6 @@ def device_refusal(env: CompileEnvironment) -> str | None:
     if found is None or found >= MIN_CAPABILITY:
         return None  # without a GPU the code is for a machine that has one
     return f"it needs compute capability 9.0, the GPU has {found[0]}.{found[1]}"
-    return None
 
 
 def update_refusal(

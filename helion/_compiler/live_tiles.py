@@ -121,7 +121,8 @@ def _last_uses(info: GraphInfo, owner: dict[fx.Node, fx.Node]) -> dict[fx.Node, 
 def _is_view(node: fx.Node) -> bool:
     words = ("unsqueeze", "squeeze", "expand", "detach", "permute", "transpose")
     name = target_name(node)
-    return any(word in name for word in words) or name in ("_mask_to", "getitem")
+    own = ("_mask_to", "getitem", "split")
+    return any(word in name for word in words) or name in own
 
 
 def _is_point(node: fx.Node) -> bool:

@@ -27,6 +27,10 @@ class GridAxis:
     host_count: str
     device_count: ast.expr
 
+    def count(self, fn: DeviceFunction) -> ast.expr:
+        """Return the device code of the number of tiles, computed once."""
+        return fn.share(self.device_count, f"num_{self.pid}")
+
 
 @dataclass
 class ProgramIds:
@@ -78,16 +82,12 @@ class ProgramIds:
         """Assign tile numbers from a linear id, the first axis fastest."""
         fn, rest = self.fn, linear
         for axis in axes[:-1]:
-            count = self.count(axis)
+            count = axis.count(self.fn)
             fn.emit(assign(axis.pid, expr("{p} % {n}", p=rest, n=count)))
             rest = expr("{p} // {n}", p=rest, n=count)
             if axis is not axes[-2]:
                 rest = fn.lift(rest, "pid_rest")
         fn.emit(assign(axes[-1].pid, rest))
-
-    def count(self, axis: GridAxis) -> ast.expr:
-        """Return the device code of the number of tiles of an axis."""
-        return self.fn.share(axis.device_count, f"num_{axis.pid}")
 
     def _decompose_grouped(self, linear: str) -> None:
         """Walk ``group`` tiles of the first axis before moving along the second.
@@ -97,7 +97,7 @@ class ProgramIds:
         first, second = self.axes[:2]
         plane = linear
         if len(self.axes) > 2:
-            area = expr("{a} * {b}", a=self.count(first), b=self.count(second))
+            area = expr("{a} * {b}", a=first.count(self.fn), b=second.count(self.fn))
             area_name = ast.unparse(self.fn.share(area, "plane_size"))
             inner = self.fn.lift(expr(f"{linear} % {area_name}"), "pid_plane")
             plane = ast.unparse(inner)
@@ -111,8 +111,8 @@ class ProgramIds:
             f"{pid} = {plane} % {span}\n"
             f"{first.pid} = {start} + {pid} % {size}\n"
             f"{second.pid} = {pid} // {size}",
-            nn=self.count(second),
-            nm=self.count(first),
+            nn=second.count(self.fn),
+            nm=first.count(self.fn),
         )
         self.fn.emit(*code)
 
@@ -164,9 +164,9 @@ class PersistentProgramIds(ProgramIds):
 
     def total(self) -> ast.expr:
         """Return the device code of the number of tiles."""
-        total = self.count(self.axes[0])
+        total = self.axes[0].count(self.fn)
         for axis in self.axes[1:]:
-            total = expr("{a} * {b}", a=total, b=self.count(axis))
+            total = expr("{a} * {b}", a=total, b=axis.count(self.fn))
         return self.fn.lift(total, "total_pids")
 
     def loop(self, iterable: ast.expr, emit_body: Callable[[], None]) -> None:

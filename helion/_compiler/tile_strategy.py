@@ -137,7 +137,7 @@ class NDTileStrategy(TileStrategy):
             pid = expr(f"pid_{dim.block_id}")
             root = self.fn.root
             if isinstance(root, RootGraphInfo) and dim.block_id in root.grows_along:
-                count = self._grid_axis(dim).device_count
+                count = self._grid_axis(dim).count(self.fn)
                 pid = expr("({n} - 1 - {pid})", n=count, pid=pid)
             if self.fn.is_wide:
                 pid = expr("{pid}.to(tl.int64)", pid=pid)

@@ -127,7 +127,7 @@ OPERATIONS = [
     ),
     (exc.BackendUnsupported, "complex64", "out[t] = x[t].to(torch.complex64).abs()"),
     (exc.TorchOpTracingError, "hl.atomic_add", "v = x[t].histc(1 << 20)"),
-    (exc.TypeInferenceError, "bins is", "v = x[t].histc(x.size(0), 0, 1)"),
+    (exc.TypeInferenceError, "bins is", "v = x[t].histc(n, 0, 1)"),
     (exc.TorchOpTracingError, "x[tile].histc", "v = torch.histc(x, 4, 0, 1)"),
     (exc.TorchOpTracingError, "weights", "v = y[t].long().bincount(x[t], 4)"),
     (
