@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from .. import exc
 from .compiler_pass import compiler_pass
 from .device_ir import CONTROL_FLOW, DeviceIR
@@ -16,15 +18,65 @@ if TYPE_CHECKING:
 
     from .compile_environment import CompileEnvironment
 
+aten = torch.ops.aten
+
+# Operators whose operands broadcast, one of which is often a mask.
+BROADCASTS = (
+    aten.where.self,
+    aten.mul.Tensor,
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.logical_and.default,
+    aten.bitwise_and.Tensor,
+)
+
+# Functions with a cheaper form for results of 16 bits.
+MEASURED = (aten.gelu.default,)
+
 
 @compiler_pass("clean")
 def clean_graphs(ir: DeviceIR, env: CompileEnvironment) -> DeviceIR:
     """Merge equal nodes, then drop nodes that nothing uses."""
     stored = stored_tensors(ir)
     for info in ir.graphs:
+        _drop_leading_dims(info.graph)
+        _narrow_results(info.graph)
         _merge_equal(info.graph, stored)
         _drop_dead(info.graph)
     return ir
+
+
+def _drop_leading_dims(graph: fx.Graph) -> None:
+    """Let operands broadcast by themselves where a first dim of one was put before.
+
+    Triton would bring such a value into another layout, and back.
+    """
+    for node in graph.nodes:
+        if node.target not in BROADCASTS:
+            continue
+        for operand in list(node.all_input_nodes):
+            wide = [n for n in node.all_input_nodes if n is not operand]
+            ranks = [len(shape_of(n)) for n in wide]
+            is_put = operand.target is aten.unsqueeze.default and operand.args[1] == 0
+            if is_put and max(ranks, default=0) >= len(shape_of(operand)):
+                node.replace_input_with(operand, operand.all_input_nodes[0])
+
+
+def _narrow_results(graph: fx.Graph) -> None:
+    """Tell a function that computes as well as its result needs what that is.
+
+    A conversion to 16 bits becomes part of the function, which ends with it.
+    """
+    for node in graph.nodes:
+        (user,) = node.users if len(node.users) == 1 else (None,)
+        if node.target not in MEASURED or user is None:
+            continue
+        value = user.meta.get("val")
+        is_cast = user.target is aten._to_copy.default and set(user.kwargs) == {"dtype"}
+        if is_cast and value.dtype in (torch.float16, torch.bfloat16):
+            node.meta["val"] = value
+            user.replace_all_uses_with(node)
+            graph.erase_node(user)
 
 
 def check_effects(ir: DeviceIR) -> None:

@@ -274,7 +274,14 @@ class ProductPicker(Launch):
             return 64, 128, 4, 2
         if head <= 64:
             return 128, 64, 4, 3
-        return (128, 128, 8, 3) if head <= 128 else (64, 32, 8, 3)
+        if head <= 128:
+            # Where loops end early, wide tiles compute much that is masked.
+            return (128, 128, 8, 3) if self._is_clipped() else (256, 64, 8, 3)
+        return 64, 32, 8, 3
+
+    def _is_clipped(self) -> bool:
+        """Whether a loop ends with a tile of the grid, or with the data."""
+        return bool(self.root.grows_along) or self._has_ragged_ends()
 
     def _describe_all(self) -> bool:
         """Use host descriptors for every access of at least two dims, if all can."""

@@ -27,6 +27,7 @@ from .device_ir import (
     target_name,
 )
 from .lowering_kinds import PointwiseLowering
+from .node_args import shape_of
 from .node_masking import (
     PRODUCTS,
     RESHAPES,
@@ -35,7 +36,6 @@ from .node_masking import (
     keeps_dim,
     operand_of,
     reduced_extents,
-    shape_of,
 )
 from .op_registry import Op
 

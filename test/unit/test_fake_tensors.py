@@ -303,9 +303,10 @@ def test_an_accumulator_is_carried_through_a_nested_tile_loop(way):
 def test_an_accumulator_is_an_argument_of_the_loop_that_keeps_its_shape():
     found = bound("carried", meta(*KEPT), static=False)
     (loop,) = [g for g in found.program.ir.graphs if isinstance(g, ForLoopGraphInfo)]
-    values = [n.meta["val"] for n in loop.graph.nodes if n.op == "placeholder"]
-    column = found.env.block_sizes[0].extent
-    assert [list(value.shape) for value in values] == [[column]]
+    column, row = (info.extent for info in found.env.block_sizes)
+    # The loop gathers tiles, which are folded behind it.
+    for nodes in (loop.placeholders, loop.outputs):
+        assert [list(n.meta["val"].shape) for n in nodes] == [[row, column]]
 
 
 @pytest.mark.parametrize("name", ["zeros_rows", "literal_rows", "softmax_rows"])

@@ -46,20 +46,26 @@ def gcd(a: tl.tensor, b: tl.tensor, steps: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
-def gelu(x: tl.tensor) -> tl.tensor:
+def gelu(x: tl.tensor, is_short: tl.constexpr) -> tl.tensor:
     """Return ``x`` times the normal distribution function, for float32.
 
     Its tail is ``exp(-x * x / 2)`` times a polynomial of ``1 / (1 + c * abs(x))``, the
     form of Abramowitz and Stegun 7.1.26 with more terms, fitted for the relative error:
-    1.5e-7 at most before rounding, at half the instructions of ``erf``.
+    1.5e-7 at most before rounding, at half the instructions of ``erf``. The short one
+    is for results of 16 bits: 4.7e-6.
     """
-    near = libdevice.fast_dividef(1.0, 1.0 + 0.2316 * tl.abs(x))
-    series = near * -0.07013630751662178 + 0.24660296179582636
-    series = series * near + -0.19960464059483274
-    series = series * near + 0.22318407339482602
-    series = series * near + 0.01474145825281845
-    series = series * near + 0.10223864904450836
-    series = series * near + 0.09047339422330333
-    series = series * near + 0.09250048614843565
+    if is_short:
+        near = libdevice.fast_dividef(1.0, 1.0 + 0.31 * tl.abs(x))
+        series = near * -0.0739293767490383 + 0.18045105071142736
+        series = series * near + 0.015743918454975404
+    else:
+        near = libdevice.fast_dividef(1.0, 1.0 + 0.2316 * tl.abs(x))
+        series = near * -0.07013630751662178 + 0.24660296179582636
+        series = series * near + -0.19960464059483274
+        series = series * near + 0.22318407339482602
+        series = series * near + 0.01474145825281845
+    series = series * near + (0.1334301972139768 if is_short else 0.10223864904450836)
+    series = series * near + (0.12044117879783034 if is_short else 0.09047339422330333)
+    series = series * near + (0.12386071021701989 if is_short else 0.09250048614843565)
     tail = series * near * tl.exp2(x * x * -0.7213475204444817)
     return x * tl.where(x < 0, tail, 1.0 - tail)

@@ -17,7 +17,8 @@ def gelu(call: Call) -> Value:
     x = call.typed(0, dtype)
     if call.kwargs.get("approximate", "none") == "none":
         if dtype == torch.float32:
-            return Value(f"device_math.gelu({x})", dtype)
+            is_short = call.out_dtype.itemsize == 2
+            return Value(f"device_math.gelu({x}, {is_short})", dtype)
         erf = f"tl.erf({x} * {math.sqrt(0.5)!r})"
         return Value(f"({x} * 0.5 * (1.0 + {erf}))", dtype)
     # (1 + tanh(u)) / 2 is sigmoid(2u).

@@ -44,6 +44,9 @@ def product(
         and list(fake_acc.shape) == list(state.value.shape)
         and out_dtype == accumulator
     )
+    if common == torch.float32 and state.env.settings.dot_precision == "tf32":
+        lhs = _in_registers(state, left, lhs, -1)
+        rhs = _in_registers(state, right, rhs, -2)
     if common == torch.float64:
         lhs, rhs = (
             _settled(state, *pair) for pair in ((left, lhs, a), (right, rhs, b))
@@ -107,6 +110,31 @@ def _settled(
     place = ", ".join([":", *["None"] * (rank - 1)])
     rows = f"tl.broadcast_to(tl.arange(0, {{v}}.shape[0])[{place}], {{v}}.shape)"
     return state.lift(expr(f"tl.gather({{v}}, {rows}, 0)", v=name), "operand")
+
+
+def _in_registers(
+    state: CodegenState, index: int, value: ast.expr, summed: int
+) -> ast.expr:
+    """Bring an operand that does not lie along the sum through registers.
+
+    A unit for tf32 reads along the sum only. Triton would turn such an operand around
+    while it copies it, number by number. Reading the bits as another type and back
+    changes nothing, but is work on values: these are copied in wide pieces then, and
+    turned around on the way back to shared memory.
+    """
+    node = state.node.args[index]
+    if getattr(node, "target", None) is not load or state.fake_arg(index).dim() != 2:
+        return value
+    extent, tensor = state.fake_arg(index).shape[summed], node.args[0].meta["val"]
+    indexed = [e for e in node.args[1] if e[0] != "new"]
+    block = state.env.block_of(extent)
+    for dim, element in enumerate(indexed):
+        is_summed = element[0] == "tile" and block is not None
+        if is_summed and element[1] == block.block_id and tensor.stride(dim) != 1:
+            bits = "tl.cast({v}, tl.int32, bitcast=True)"
+            text = f"tl.cast({bits}, tl.float32, bitcast=True)"
+            return state.lift(expr(text, v=value), "operand")
+    return value
 
 
 def _spread(
