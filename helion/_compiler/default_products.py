@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..language.memory_ops import load, store
 from .default_launch import Launch, floor_power, next_power, value_of
 from .default_tiles import Problem, TileShape
+from .device_ir import ForLoopGraphInfo, _for_loop
 from .finalize_config import PRODUCTS
+from .node_args import int_arg, raw_arg
+
+if TYPE_CHECKING:
+    from torch import fx
 
 SHARED_BYTES = 160 * 1024
 MAX_ACCUMULATOR = 32768
@@ -93,6 +99,9 @@ class ProductPicker(Launch):
             self._split_entry(first) is not None or self._dealer(first) is not None,
         )
         shape, splits = problem.best()
+        if len({p.k for p in products}) > 1:
+            # A program begins several sums, each with a pipeline to fill.
+            shape = dataclasses.replace(shape, depth=256, stages=min(shape.stages, 3))
         if first.is_made:
             shape = self._shape_of_made(problem)
             splits = self._shares_of_made(problem, shape)
@@ -101,6 +110,7 @@ class ProductPicker(Launch):
             self._set_sides(product, shape.m, shape.n, bk)
         self.preferred.update(num_warps=shape.warps, num_stages=shape.stages)
         self._group(problem, shape)
+        self._flatten_nests()
         dealer = self._dealer(first)
         if dealer is not None:
             self.sizes[dealer] = max(problem.k // splits, MIN_TURNS * bk)
@@ -142,6 +152,24 @@ class ProductPicker(Launch):
             wave = max(problem.sms * shape.n // shape.m, 1)
             group = min(floor_power(math.isqrt(wave)), 16)
             self.set_each("l2_groupings", self.spec.l2_groupings, 1, lambda _: group)
+
+    def _flatten_nests(self) -> None:
+        """Let sums that go on from loop to loop be one pipeline, not one a turn."""
+        outer = {
+            tuple(body.block_ids)
+            for loop in self._loops()
+            for body in [self.ir.graphs[int_arg(loop, 0)]]
+            if isinstance(body, ForLoopGraphInfo)
+            and raw_arg(loop, 3)
+            and any(n.graph is body.graph and raw_arg(n, 3) for n in self._loops())
+        }
+        if outer:
+            self.spec.preferred["range_flattens"] = [
+                True if entry.block_ids in outer else None for entry in self.spec.ranges
+            ]
+
+    def _loops(self) -> list[fx.Node]:
+        return [node for node in self.nodes if node.target is _for_loop]
 
     def _describe(self, problem: Problem, first: Product) -> None:
         """Copy tiles by descriptors, with the next tile's under way during the store.
@@ -260,6 +288,10 @@ class ProductPicker(Launch):
                 if block_id in self.blocks and block_id not in rows:
                     self.sizes[block_id] = bn
         self.preferred.update(num_warps=warps, num_stages=stages)
+        if self.root.grows_along and "xyz" in self.spec.allowed_pid_types:
+            # The bounds of loops in parts must be plainly the same for all threads:
+            # where they come from a quotient, ptxas waits for every product.
+            self.preferred["pid_type"] = "xyz"
 
     def _attention_tile(
         self, head: int, wide: bool, has_rows: bool

@@ -101,7 +101,7 @@ class Problem:
     def time_us(self, shape: TileShape, splits: int = 1) -> float:
         """Return the predicted time."""
         programs = self.tiles(shape) * splits
-        waves, busy = -(-programs // self.sms), min(programs, self.sms)
+        waves, busy = -(-programs // self.sms), max(min(programs, self.sms), 1)
         turns = -(-self.k // (splits * self.depth(shape)))
         length = turns * self.depth(shape)
         ops = 2.0 * shape.m * shape.n * length * self.accumulators

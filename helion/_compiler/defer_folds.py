@@ -147,6 +147,7 @@ def _fold_behind(
     loop: fx.Node, place: int, before: Any, found: Gathering, env: CompileEnvironment
 ) -> None:
     """Fold what the loop gathered, and join it with what there was before."""
+    join = found.join
     for result in list(loop.users):
         if result.target is not operator.getitem or int_arg(result, 1) != place:
             continue
@@ -156,11 +157,11 @@ def _fold_behind(
         for fold in found.folds:
             with graph.inserting_after(node):
                 args = (node, *fold.args[1:])
-                node = graph.call_function(fold.target, args, dict(fold.kwargs))
+                node = graph.create_node(fold.op, fold.target, args, dict(fold.kwargs))
             _described(node, fold.meta["val"], fold, env)
         with graph.inserting_after(node):
-            node = graph.call_function(found.join.target, (before, node))
-        _described(node, found.folds[-1].meta["val"], found.join, env)
+            node = graph.create_node(join.op, join.target, (before, node))
+        _described(node, found.folds[-1].meta["val"], join, env)
         for reader in readers:
             reader.replace_input_with(result, node)
 

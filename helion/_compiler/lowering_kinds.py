@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .op_registry import Op
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,6 +12,7 @@ if TYPE_CHECKING:
 
     from .backend import AtenRule
     from .codegen_state import CodegenState
+    from .op_registry import Op
 
 Unknown = None
 

@@ -28,11 +28,11 @@ from helion.autotuner.config_knobs import (
 )
 from helion.autotuner.config_limits import TensorShape, shrink_blocks, shrink_chunks
 from helion.autotuner.config_normalize import clamp_bounded, normalize
-from helion.autotuner.config_splits import SplitLoopSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from helion.autotuner.config_splits import SplitLoopSpec
     from helion.runtime.config import Config
 
 DEFAULT_TENSOR_NUMEL = 1_048_576

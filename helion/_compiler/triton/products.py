@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -122,15 +122,15 @@ def _in_registers(
     changes nothing, but is work on values: these are copied in wide pieces then, and
     turned around on the way back to shared memory.
     """
-    node = state.node.args[index]
+    node: Any = state.node.args[index]
     if getattr(node, "target", None) is not load or state.fake_arg(index).dim() != 2:
         return value
     extent, tensor = state.fake_arg(index).shape[summed], node.args[0].meta["val"]
     indexed = [e for e in node.args[1] if e[0] != "new"]
     block = state.env.block_of(extent)
     for dim, element in enumerate(indexed):
-        is_summed = element[0] == "tile" and block is not None
-        if is_summed and element[1] == block.block_id and tensor.stride(dim) != 1:
+        is_summed = block is not None and element[:2] == ("tile", block.block_id)
+        if is_summed and tensor.stride(dim) != 1:
             bits = "tl.cast({v}, tl.int32, bitcast=True)"
             text = f"tl.cast({bits}, tl.float32, bitcast=True)"
             return state.lift(expr(text, v=value), "operand")
