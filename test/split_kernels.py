@@ -8,7 +8,7 @@ import helion
 import helion.language as hl
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def linear_relu(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Return ``relu(x @ y + bias)``."""
     m, k = x.size()
@@ -22,7 +22,7 @@ def linear_relu(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor) -> torch.T
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def gated(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """Return ``sigmoid(x @ y) * (x @ z)``: two accumulators."""
     m, k = x.size()
@@ -39,7 +39,7 @@ def gated(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def batched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return ``x @ y`` of each batch."""
     b, m, k = x.size()
@@ -55,7 +55,7 @@ def batched(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def added_to(total: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Add ``x @ y`` to a tensor in place, and return its largest element by row."""
     m, k = x.size()
@@ -69,7 +69,7 @@ def added_to(total: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Ten
     return peak
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def extremes(x: torch.Tensor, low: int) -> tuple[torch.Tensor, ...]:
     """Return sum, maximum and minimum of each row, from column ``low`` on."""
     m, n = x.size()
@@ -87,7 +87,7 @@ def extremes(x: torch.Tensor, low: int) -> tuple[torch.Tensor, ...]:
     return total, most, least
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def jagged_totals(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Return the column sums of runs of rows; ``offsets`` tell where they begin."""
     rows, n = offsets.size(0) - 1, values.size(1)
@@ -101,7 +101,7 @@ def jagged_totals(values: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def convolved(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     """Return ``sum(taps[i] @ x[i:])``: a loop over channels in a loop over taps."""
     count, channels, width = taps.size(0), taps.size(2), taps.size(1)
@@ -117,7 +117,7 @@ def convolved(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def two_products(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``x @ y`` and ``x @ y @ y``: two launches."""
     m, k = x.size()
@@ -135,7 +135,7 @@ def two_products(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.
     return once, twice
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def integer_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return ``x @ y`` of int8 tensors in int32."""
     m, k = x.size()
@@ -149,7 +149,7 @@ def integer_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def half_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Return ``x @ y``, of any floating dtype, summed in float16."""
     m, k = x.size()
@@ -166,7 +166,7 @@ def half_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 # -- loops that are not shared ---------------------------------------------------------
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def decayed(x: torch.Tensor) -> torch.Tensor:
     """Return a sum of each row in which what came before counts half."""
     out = torch.empty([x.size(0)], dtype=x.dtype, device=x.device)
@@ -178,7 +178,7 @@ def decayed(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def running(x: torch.Tensor) -> torch.Tensor:
     """Store the sums so far, one for each turn of the loop."""
     out = torch.empty_like(x)
@@ -190,7 +190,7 @@ def running(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@helion.kernel
+@helion.kernel(dot_precision="ieee")
 def scaled_by_before(x: torch.Tensor) -> torch.Tensor:
     """Return a sum in which one accumulator scales what the other one gathers."""
     out = torch.empty([x.size(0)], dtype=x.dtype, device=x.device)
