@@ -24,6 +24,8 @@ SPLIT_TURNS = 8
 SPLIT_PROGRAMS = 8
 MAX_SPLITS = 256
 MAX_ACCUMULATED = 128
+WARPS_AN_SM = 12
+MAX_STRIP_WARPS = 8
 TURN_NUMEL = 4096
 MAX_TURN_ROWS = 32
 SORTED_A_WARP = 512
@@ -119,9 +121,23 @@ class FoldPicker(Launch):
         for spec in self.chunks:
             spec.default = self._bounded(spec, chunk)
         self._split_folds(strip.per_sm)
-        self.preferred["num_warps"] = strip.warps
+        self.preferred["num_warps"] = self._fill_sms(run, strip.warps, length)
         self.needs_few_warps = True
         return True
+
+    def _fill_sms(self, run: int, warps: int, length: int) -> int:
+        """Return more warps for longer chunks, where strips and splits are few."""
+        splits = max((s.default for s in self.spec.split_reductions), default=1)
+        programs = splits * -(-self.hint(run) // self.sizes[run])
+        while (
+            warps < MAX_STRIP_WARPS
+            and programs * warps < WARPS_AN_SM * self.sms()
+            and all(2 * (s.default or length) * splits <= length for s in self.chunks)
+        ):
+            warps *= 2
+            for spec in self.chunks:
+                spec.default = self._bounded(spec, 2 * (spec.default or length))
+        return warps
 
     def _folds(self) -> int:
         kinds = [type(n.meta.get("lowering")).__name__ for n in self.nodes]
@@ -204,6 +220,9 @@ class FoldPicker(Launch):
         rows //= left
         return per_thread if rows > 1 else 32
 
+    def _is_split(self) -> bool:
+        return any(s.default > 1 for s in self.spec.split_reductions)
+
     def _tiles(self) -> int:
         """Return how many programs there are with one index each."""
         return math.prod(self.hint(b) for b in self.grid)
@@ -246,4 +265,6 @@ class FoldPicker(Launch):
         if not is_looped:
             numel = max(numel, self.widest(self.sizes) // width)
         warps = floor_power(max(numel * width // (per_thread * 32), 1))
+        if is_looped and self._tiles() < self.sms() and not self._is_split():
+            warps *= 4  # each program has a multiprocessor to itself
         self.preferred["num_warps"] = min(max(warps, 4), 32 if is_looped else 16)

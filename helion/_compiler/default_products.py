@@ -108,7 +108,8 @@ class ProductPicker(Launch):
         bk = problem.depth(shape)
         for product in products:
             self._set_sides(product, shape.m, shape.n, bk)
-        self.preferred.update(num_warps=shape.warps, num_stages=shape.stages)
+        stages = problem.stages(shape, splits)
+        self.preferred.update(num_warps=shape.warps, num_stages=stages)
         self._group(problem, shape)
         self._flatten_nests()
         dealer = self._dealer(first)
@@ -155,7 +156,15 @@ class ProductPicker(Launch):
 
     def _flatten_nests(self) -> None:
         """Let sums that go on from loop to loop be one pipeline, not one a turn."""
-        outer = {
+        outer = self._outer_loops()
+        if outer:
+            self.spec.preferred["range_flattens"] = [
+                True if entry.block_ids in outer else None for entry in self.spec.ranges
+            ]
+
+    def _outer_loops(self) -> set[tuple[int, ...]]:
+        """Return the axes of loops that carry values through a loop inside."""
+        return {
             tuple(body.block_ids)
             for loop in self._loops()
             for body in [self.ir.graphs[int_arg(loop, 0)]]
@@ -163,10 +172,6 @@ class ProductPicker(Launch):
             and raw_arg(loop, 3)
             and any(n.graph is body.graph and raw_arg(n, 3) for n in self._loops())
         }
-        if outer:
-            self.spec.preferred["range_flattens"] = [
-                True if entry.block_ids in outer else None for entry in self.spec.ranges
-            ]
 
     def _loops(self) -> list[fx.Node]:
         return [node for node in self.nodes if node.target is _for_loop]
@@ -218,7 +223,8 @@ class ProductPicker(Launch):
 
     def _depth(self, product: Product) -> int:
         dealer = self._dealer(product)
-        return self.hint(product.k if dealer is None else dealer)
+        turns = math.prod(self.hint(b) for axes in self._outer_loops() for b in axes)
+        return self.hint(product.k if dealer is None else dealer) * turns
 
     def _others(self, product: Product) -> int:
         """Return how many tiles of M by N there are along the other axes."""

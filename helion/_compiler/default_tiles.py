@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 # A multiprocessor at work: operations of 2-byte elements a microsecond, bytes a
 # microsecond from the cache, and from memory.
 SM_OPS = 6.0e6
-SM_CACHE_BYTES = 90e3
+SM_CACHE_BYTES = 60e3
 SM_MEMORY_BYTES = 45e3
 MEMORY_BYTES = 4.2e6
-# Starting a program and writing its tile; joining the shares of split programs.
-PROGRAM_US = 1.0
+# Starting a program, and writing its tile; joining the shares of split programs.
+PROGRAM_US = 0.3
+SM_STORE_BYTES = 40e3
 JOIN_US = 2.5
+TIE = 1.03
+SHARED_BYTES = 220 * 1024
 SPLITS = (1, 2, 4, 8, 16, 32)
 MIN_TURNS = 4
 
@@ -62,7 +65,7 @@ SHAPES = (
 # Sums of bytes are brought to full precision in registers of their own.
 SHAPES_OF_BYTES = (
     TileShape(256, 128, 128, 8, 4, 1.00),
-    TileShape(128, 128, 128, 4, 4, 0.85),
+    TileShape(128, 128, 128, 8, 4, 0.85),
     *(s for s in SHAPES if s.m * s.n < 128 * 128),
 )
 
@@ -110,11 +113,23 @@ class Problem:
         sides = self.m + self.n * self.accumulators
         moved = self.batch * (sides * self.k * self.itemsize + 2.0 * self.m * self.n)
         work = waves * max(ops / speed, reads / SM_CACHE_BYTES)
+        # Beside each other, programs hide how long the others begin and store.
+        alone = PROGRAM_US + 2.0 * shape.m * shape.n / SM_STORE_BYTES
+        beside = max(1, min(SHARED_BYTES // self._shared(shape, turns), 4))
         memory = moved / min(MEMORY_BYTES, busy * SM_MEMORY_BYTES)
         if splits > 1:
             left = 8.0 * self.batch * self.m * self.n * splits
             memory += JOIN_US + left / MEMORY_BYTES
-        return max(work, memory) + (waves + 1) * PROGRAM_US
+        return max(work, memory) + (waves + 1) * alone / beside
+
+    def stages(self, shape: TileShape, splits: int = 1) -> int:
+        """Return how many turns are under way: no more than there are."""
+        turns = -(-self.k // (splits * self.depth(shape)))
+        return max(min(shape.stages, turns), 1)
+
+    def _shared(self, shape: TileShape, turns: int) -> int:
+        stage = (shape.m + shape.n) * self.depth(shape) * self.itemsize
+        return max(min(shape.stages, turns), 1) * stage
 
     def choices(self, shapes: Iterable[TileShape]) -> Iterator[tuple[TileShape, int]]:
         """Yield the tiles that fit, with every useful number of programs for each."""
@@ -140,4 +155,7 @@ class Problem:
         shapes = SHAPES_OF_BYTES if self.itemsize == 1 else SHAPES
         if self.itemsize >= 4:
             shapes = SHAPES_OF_FLOATS
-        return min(self.choices(shapes), key=lambda choice: self.time_us(*choice))
+        times = {choice: self.time_us(*choice) for choice in self.choices(shapes)}
+        # The first of those that are about as fast: large tiles come first.
+        limit = TIE * min(times.values())
+        return next(choice for choice, time in times.items() if time <= limit)

@@ -108,9 +108,6 @@ class _Fusion:
 
     def fuse(self, first: fx.Node, second: fx.Node) -> None:
         """Let one fold stand for ``first``, an expression of it for ``second``."""
-        parts = self._parts(second)
-        assert parts is not None
-        _, _, shift = parts
         term = _unmasked(operand_of(second))
         like = second.meta["val"]
         is_square = term.target not in _EXPONENTIALS
@@ -124,8 +121,10 @@ class _Fusion:
             value = self._node(operator.getitem, (pair, 0), first.meta["val"], first)
             rest = self._node(operator.getitem, (pair, 1), like, second)
         _rename(first, value)
+        parts = self._parts(second)  # its shift may be the first fold itself
+        assert parts is not None
         with self.graph.inserting_before(second):
-            offset = self._without_axis(shift, second)
+            offset = self._without_axis(parts[-1], second)
             if is_square:
                 result = self._about(rest, value, offset, second)
             else:
