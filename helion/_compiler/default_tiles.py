@@ -71,8 +71,9 @@ SHAPES_OF_BYTES = (
 
 # Operands pass through registers, which more warps have.
 SHAPES_OF_FLOATS = (
-    TileShape(128, 128, 128, 8, 4, 1.00),
-    *(s for s in SHAPES if s.m * s.n < 128 * 128),
+    TileShape(256, 128, 128, 8, 3, 1.00),
+    TileShape(128, 64, 128, 4, 4, 0.97),
+    *(s for s in SHAPES if s.m * s.n <= 64 * 64),
 )
 
 
