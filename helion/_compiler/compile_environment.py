@@ -225,7 +225,7 @@ class CompileEnvironment:
         Host code computes sizes from block sizes, cdiv(n, block) for example, and torch
         asks whether such a size is 1. What it then assumes must be the general case.
         """
-        hint = symbols.size_hint(numel) // 4 | 1
+        hint = max(symbols.size_hint(numel), 0) // 4 | 1
         taken = {info.var.node.hint for info in self.block_sizes}
         while hint in taken:
             hint += 2
