@@ -21,8 +21,10 @@ from helion.language._eager import eager_block_sizes
 from test import (
     fold_kernels,
     interpreter_worker,
+    knob_kernels,
     reduction_kernels,
     specialize_kernels,
+    split_kernels,
 )
 from test.harness import assert_alike, randn, run
 
@@ -78,6 +80,10 @@ OTHERS = [
     (specialize_kernels.full_of, randn(9), [4]),
     (specialize_kernels.two_dims, randn(3, 19)),
     (specialize_kernels.literal_rows, randn(2, 5632)),
+    (split_kernels.decayed, randn(5, 70)),
+    (split_kernels.scaled_by_before, randn(5, 70)),
+    (knob_kernels.long_epilogue, randn(17, 9), randn(9, 33), randn(33), randn(17)),
+    (knob_kernels.adds_in_place, randn(17, 9), randn(9, 33), randn(17, 33)),
 ]
 
 
