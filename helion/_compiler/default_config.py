@@ -68,7 +68,7 @@ def prefer_defaults(env: CompileEnvironment, ir: DeviceIR) -> None:
         wanted = [p.preferred["num_warps"] for p in pickers[1:]]
         # A launch with several times the warps in mind spills with so few.
         common["num_warps"] = max([common["num_warps"], *(w // 4 for w in wanted)])
-    if not isinstance(pickers[0], ProductPicker):
+    else:
         strips = [p for p in pickers if p.needs_few_warps]
         common["num_warps"] = max(p.preferred["num_warps"] for p in strips or pickers)
     env.config_spec.preferred.update(common)

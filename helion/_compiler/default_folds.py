@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..language.memory_ops import load
 from .default_launch import Launch, floor_power, next_power
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FOLD_NUMEL = 8192
 MAX_PERSISTENT = 16384
-CARRIED_ROWS = 4
 REREAD_NUMEL = 32768
 STRIP_WIDTH = 128
 SPLIT_BELOW = 2
@@ -28,6 +27,7 @@ WARPS_AN_SM = 12
 MAX_STRIP_WARPS = 8
 TURN_NUMEL = 4096
 MAX_TURN_ROWS = 32
+MAX_RUN = 64
 SORTED_A_WARP = 512
 SORTS = ("sort_last", "first_sorted", "kth_of_all")
 
@@ -47,13 +47,15 @@ STRIPS = {1: Strip(1, 32, 24), 2: Strip(2, 64, 6), 4: Strip(4, 128, 2)}
 
 def folds(launch: Launch) -> bool:
     """Tell whether a launch is about axes that are folded, or held as a whole."""
-    kinds = {type(n.meta.get("lowering")).__name__ for n in launch.nodes}
     is_long = any(size > 16 for size in launch.whole.values())
-    return "ReductionLowering" in kinds or is_long
+    return is_long or bool(launch.reductions())
 
 
 class FoldPicker(Launch):
-    """Keeps about ``FOLD_NUMEL`` elements of the widest value in a program."""
+    """Keeps about ``FOLD_NUMEL`` elements of the widest value in a program.
+
+    It is for launches that fold or hold whole axes; see also ``TiledFoldPicker``.
+    """
 
     def choose(self) -> None:
         """Keep about ``FOLD_NUMEL`` elements of the widest value in a program."""
@@ -64,13 +66,13 @@ class FoldPicker(Launch):
         ):
             return
         for block_id in self.blocks:
-            self.sizes[block_id] = self._fold_block(block_id, runs, bool(whole))
+            self.sizes[block_id] = self._fold_block(block_id, runs)
         self._shrink(sorted(runs), FOLD_NUMEL)
-        tile = math.prod(self.sizes[b] for b in runs) if whole else 1
+        tile = math.prod(self.sizes[b] for b in runs)
         for spec in self.chunks:
             spec.default = self._chunk(spec, tile)
         per_thread = 32
-        if whole and tile == 1:
+        if tile == 1:
             per_thread = self._widen_rows(max(whole.values()))
             once = [s.block_id for s in self.chunks if self._is_read_once(s)]
             if once:
@@ -113,7 +115,7 @@ class FoldPicker(Launch):
         chunk = max(strip.per_thread * 32 * strip.warps // width, 8)
         if length <= chunk or any(b != run and b in self.grid for b in self.blocks):
             return False
-        if strip.per_thread * self._folds() > MAX_ACCUMULATED and width > 8:
+        if strip.per_thread * len(self.reductions()) > MAX_ACCUMULATED and width > 8:
             # Every fold has an accumulator of a chunk: registers for two of 64.
             width //= 2
             strip = dataclasses.replace(strip, per_sm=2 * strip.per_sm)
@@ -139,10 +141,6 @@ class FoldPicker(Launch):
                 spec.default = self._bounded(spec, 2 * (spec.default or length))
         return warps
 
-    def _folds(self) -> int:
-        kinds = [type(n.meta.get("lowering")).__name__ for n in self.nodes]
-        return kinds.count("ReductionLowering")
-
     def _split_folds(self, per_sm: int) -> None:
         """Let several programs fold a long axis where tiles alone are too few."""
         chunks = {s.block_id: s.default for s in self.chunks}
@@ -156,13 +154,12 @@ class FoldPicker(Launch):
             if tiles < SPLIT_BELOW * self.sms() and turns >= SPLIT_TURNS:
                 spec.default = floor_power(min(wanted, turns, MAX_SPLITS))
 
-    def _fold_block(self, block_id: int, runs: set[int], has_whole: bool) -> int:
+    def _fold_block(self, block_id: int, runs: set[int]) -> int:
         """Tile the contiguous axis; beside whole rows one index at a time will do."""
         if block_id in runs:
-            limit = 64 if has_whole else 2048
-            size = min(next_power(self.hint(block_id)), limit)
-        elif block_id in self.grid or not has_whole:
-            size = 4 if block_id in self.grid and not has_whole else 1
+            size = min(next_power(self.hint(block_id)), MAX_RUN)
+        elif block_id in self.grid:
+            size = 1
         else:
             # Several rows a turn, so that their loads are in flight together.
             size = TURN_NUMEL // math.prod(map(next_power, self.whole.values()))
@@ -207,10 +204,8 @@ class FoldPicker(Launch):
             rows, per_thread = 2, 64
         left = rows
         for block_id in reversed([b for b in self.blocks if b in self.grid]):
-            info = self.env.block_sizes[block_id]
-            if self._is_carried_over(info):
-                share = self.hint(block_id) // (CARRIED_ROWS * self.sms())
-                self.sizes[block_id] = min(next_power(max(share, 1)), 1024)
+            if self.is_dealt(block_id):
+                self.sizes[block_id] = self.dealt_size(block_id)
                 continue
             size = min(left, next_power(self.hint(block_id)))
             while size > 1 and self._tiles() < 4 * size * self.sms():
@@ -236,26 +231,19 @@ class FoldPicker(Launch):
             shared += kinds == ["full"]
         return rows, shared
 
-    def _is_carried_over(self, info: Any) -> bool:
-        """Whether a tile of rows is only walked by an inner loop."""
-        return any(b.bounded_by == info.block_id for b in self.env.block_sizes)
-
     def _sorted_rows(self, whole: dict[int, int]) -> None:
         """A row to a program, in one warp if it is short: sorting exchanges a lot."""
         self.sizes = {b: 1 if b in self.grid else n for b, n in self.sizes.items()}
         warps = floor_power(max(next_power(max(whole.values())) // SORTED_A_WARP, 1))
         self.preferred["num_warps"] = min(warps, 16)
 
-    def _is_dealer(self, block_id: int) -> bool:
-        return self._is_carried_over(self.env.block_sizes[block_id])
-
     def _fold_warps(self, whole: dict[int, int], tile: int, per_thread: int) -> None:
         numel = tile
         if tile == 1:
-            mine = {b: n for b, n in self.sizes.items() if not self._is_dealer(b)}
+            mine = {b: n for b, n in self.sizes.items() if not self.is_dealt(b)}
             # The tiles of inner loops are not held at once.
             numel = math.prod(n for b, n in mine.items() if b in self.grid)
-            numel *= max([n for b, n in mine.items() if b not in self.grid] or [1])
+            numel *= max((n for b, n in mine.items() if b not in self.grid), default=1)
         width, is_looped = 1, False
         for block_id, size in whole.items():
             spec = next((s for s in self.chunks if s.block_id == block_id), None)

@@ -14,6 +14,7 @@ from ..language.memory_ops import load, store
 from . import symbols
 from .device_ir import _host_tensor
 from .finalize_config import nodes_under
+from .lowering_kinds import ReductionLowering
 from .node_args import raw_arg
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .device_ir import DeviceIR, RootGraphInfo
 
 DEFAULT_SMS = 132
+DEALT_PROGRAMS = 4
+MAX_DEALT = 1024
 UNKNOWN_LENGTH = 2048
 
 
@@ -167,6 +170,20 @@ class Launch:
             end = symbols.static_int(info.loop_end)
             return end if end is not None else max(info.max_size, UNKNOWN_LENGTH)
         return info.size_hint()
+
+    def is_dealt(self, block_id: int) -> bool:
+        """Whether an inner loop walks the tiles of an axis: they count programs."""
+        return any(b.bounded_by == block_id for b in self.env.block_sizes)
+
+    def dealt_size(self, block_id: int) -> int:
+        """Return the tile of such an axis for a few programs a multiprocessor."""
+        share = self.hint(block_id) // (DEALT_PROGRAMS * self.sms())
+        return min(next_power(max(share, 1)), MAX_DEALT)
+
+    def reductions(self) -> list[fx.Node]:
+        """Return the nodes that fold an axis."""
+        kind = ReductionLowering
+        return [n for n in self.nodes if isinstance(n.meta.get("lowering"), kind)]
 
     def is_converted(self, node: fx.Node) -> bool:
         """Whether a side of a product is computed from another dtype's elements."""

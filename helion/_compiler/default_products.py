@@ -114,7 +114,7 @@ class ProductPicker(Launch):
         self._flatten_nests()
         dealer = self._dealer(first)
         if dealer is not None:
-            self.sizes[dealer] = max(problem.k // splits, MIN_TURNS * bk)
+            self.sizes[dealer] = max(next_power(problem.k // splits), MIN_TURNS * bk)
         elif splits > 1:
             entry = self._split_entry(first)
             self.spec.preferred["loop_splits"] = [
@@ -190,12 +190,7 @@ class ProductPicker(Launch):
         fits = all(map(self._may_describe, sites)) and {first.m, first.n} <= self.grid
         if not fits or not deep or len(self.ir.roots) > 1:
             return
-        chosen = {*sites, *(i for i in ends if self._may_describe(i))}
-        self.spec.preferred["indexing"] = [
-            DESCRIPTOR if i in chosen else "pointer"
-            for i in range(self.spec.num_memory_ops)
-        ]
-        self.preferred["host_tensor_descriptors"] = True
+        self._use_descriptors([*sites, *(i for i in ends if self._may_describe(i))])
         if PERSISTENT in allowed:
             self.preferred.update(pid_type=PERSISTENT, epilogue_subtile=2)
             self.preferred["num_stages"] = 4
@@ -204,6 +199,13 @@ class ProductPicker(Launch):
             self.spec.preferred["range_flattens"] = [
                 flat if entry.is_grid else None for entry in self.spec.ranges
             ]
+
+    def _use_descriptors(self, sites: list[int]) -> None:
+        self.spec.preferred["indexing"] = [
+            DESCRIPTOR if site in sites else "pointer"
+            for site in range(self.spec.num_memory_ops)
+        ]
+        self.preferred["host_tensor_descriptors"] = True
 
     def _may_describe(self, site: int) -> bool:
         modes = self.spec.indexing_modes
@@ -304,8 +306,7 @@ class ProductPicker(Launch):
     ) -> tuple[int, int, int, int]:
         """Return rows, columns, warps and stages."""
         if wide:
-            bm, bn = (128, 64) if head <= 128 else (64, 32)
-            return min(bm, 64), bn, 8 if head > 64 else 4, 2
+            return 64, 64 if head <= 128 else 32, 8 if head > 64 else 4, 2
         if not has_rows:
             return 16, 64, 4, 3
         if head <= 64 and self._describe_all():
@@ -328,11 +329,7 @@ class ProductPicker(Launch):
         fits = wide and all(map(self._may_describe, wide)) and len(self.ir.roots) == 1
         if not fits or self._has_ragged_ends():
             return False
-        self.spec.preferred["indexing"] = [
-            DESCRIPTOR if i in wide else "pointer"
-            for i in range(self.spec.num_memory_ops)
-        ]
-        self.preferred["host_tensor_descriptors"] = True
+        self._use_descriptors(wide)
         return True
 
     def _has_ragged_ends(self) -> bool:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from .default_launch import Launch, floor_power, next_power
 from .device_ir import _for_loop
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 TILE_NUMEL = 16384
 TURN_NUMEL = 4096
@@ -18,8 +14,6 @@ BYTES_UNDER_WAY = 32 * 1024
 COLUMNS = 64
 FEWEST_ROWS = 8
 MOST_ROWS = 128
-FEW_PROGRAMS = 2
-CARRIED_ROWS = 4
 PER_THREAD = 32
 SCANS = ("cumsum", "cumprod", "associative_scan", "cummax", "cummin", "logcumsumexp")
 
@@ -55,12 +49,7 @@ class TiledFoldPicker(Launch):
             return min(length, TILE_NUMEL) if is_run else 1
         if is_run:
             return COLUMNS
-        info = self.env.block_sizes[block_id]
-        if any(b.bounded_by == info.block_id for b in self.env.block_sizes):
-            # A tile of rows that an inner loop walks: it only counts the programs.
-            share = self.hint(block_id) // (CARRIED_ROWS * self.sms())
-            return min(next_power(max(share, 1)), 1024)
-        return 1
+        return self.dealt_size(block_id) if self.is_dealt(block_id) else 1
 
     def _deepen(self, inner: list[int]) -> None:
         """Let a loop read so many rows a turn that enough bytes are under way."""
@@ -75,9 +64,7 @@ class TiledFoldPicker(Launch):
     def _folds_in_loops(self) -> bool:
         """Whether threads exchange values in every turn of some loop."""
         outer = {n.graph for n in self.nodes if n.target is _for_loop}
-        inner = [n for n in self.nodes if n.graph not in outer]
-        kinds = {type(n.meta.get("lowering")).__name__ for n in inner}
-        return "ReductionLowering" in kinds
+        return any(n.graph not in outer for n in self.reductions())
 
     def _shrink(self, axes: list[int], least: int) -> None:
         """Halve the longest of some axes until the widest value is small enough."""
@@ -92,13 +79,10 @@ class TiledFoldPicker(Launch):
     def _least(self, block_id: int, least: int) -> int:
         return max(least, self.blocks[block_id].min_size)
 
-    def _widen_rows(self, runs: Iterable[int]) -> None:
+    def _widen_rows(self, runs: set[int]) -> None:
         """Short rows share a program, as long as there are programs enough."""
-        rows = [b for b in self.grid & self.blocks.keys() if b not in set(runs)]
-        for block_id in rows:
-            info = self.env.block_sizes[block_id]
-            if any(b.bounded_by == info.block_id for b in self.env.block_sizes):
-                continue
+        rows = (self.grid & self.blocks.keys()) - runs
+        for block_id in (b for b in rows if not self.is_dealt(b)):
             wider = {**self.sizes, block_id: self.sizes[block_id] * 2}
             while (
                 self.widest(wider) <= 2048

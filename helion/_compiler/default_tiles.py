@@ -106,8 +106,7 @@ class Problem:
         """Return the predicted time."""
         programs = self.tiles(shape) * splits
         waves, busy = -(-programs // self.sms), max(min(programs, self.sms), 1)
-        turns = -(-self.k // (splits * self.depth(shape)))
-        length = turns * self.depth(shape)
+        length = self.turns(shape, splits) * self.depth(shape)
         ops = 2.0 * shape.m * shape.n * length * self.accumulators
         speed = SM_OPS * shape.rate * 2 / self.itemsize
         reads = (shape.m + shape.n) * length * self.itemsize
@@ -116,21 +115,22 @@ class Problem:
         work = waves * max(ops / speed, reads / SM_CACHE_BYTES)
         # Beside each other, programs hide how long the others begin and store.
         alone = PROGRAM_US + 2.0 * shape.m * shape.n / SM_STORE_BYTES
-        beside = max(1, min(SHARED_BYTES // self._shared(shape, turns), 4))
+        stage = (shape.m + shape.n) * self.depth(shape) * self.itemsize
+        shared = self.stages(shape, splits) * stage
+        beside = max(1, min(SHARED_BYTES // shared, 4))
         memory = moved / min(MEMORY_BYTES, busy * SM_MEMORY_BYTES)
         if splits > 1:
             left = 8.0 * self.batch * self.m * self.n * splits
             memory += JOIN_US + left / MEMORY_BYTES
         return max(work, memory) + (waves + 1) * alone / beside
 
+    def turns(self, shape: TileShape, splits: int = 1) -> int:
+        """Return how many turns the loop of one of the programs of a tile has."""
+        return -(-self.k // (splits * self.depth(shape)))
+
     def stages(self, shape: TileShape, splits: int = 1) -> int:
         """Return how many turns are under way: no more than there are."""
-        turns = -(-self.k // (splits * self.depth(shape)))
-        return max(min(shape.stages, turns), 1)
-
-    def _shared(self, shape: TileShape, turns: int) -> int:
-        stage = (shape.m + shape.n) * self.depth(shape) * self.itemsize
-        return max(min(shape.stages, turns), 1) * stage
+        return max(min(shape.stages, self.turns(shape, splits)), 1)
 
     def choices(self, shapes: Iterable[TileShape]) -> Iterator[tuple[TileShape, int]]:
         """Yield the tiles that fit, with every useful number of programs for each."""

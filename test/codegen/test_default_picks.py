@@ -14,7 +14,7 @@ import triton
 from examples.attention import attention, causal_attention
 from examples.conv2d import conv2d
 from examples.jagged_row_sum import jagged_row_sum
-from examples.matmul import matmul
+from examples.matmul import matmul, matmul_split_k
 from examples.softmax import softmax_two_pass
 from helion._compiler.triton.assemble import capture_launches
 from test import harness
@@ -78,6 +78,13 @@ def test_a_product_of_one_column_or_none_has_a_pick() -> None:
     for n in (0, 1):
         made = bound(matmul, (64, 32), (32, n))
         assert "tl.dot" in made.to_triton_code(made.config_spec.default_config())
+
+
+@pytest.mark.parametrize("k", [0, 1, 100, 3000, 4095])
+def test_shares_of_any_sum_are_powers_of_two(k: int) -> None:
+    spec = bound(matmul_split_k, (1024, k), (k, 512)).config_spec
+    share = spec.default_config()["block_sizes"][0]
+    assert share & (share - 1) == 0
 
 
 def test_a_row_read_twice_is_one_tile() -> None:
